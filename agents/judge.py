@@ -1,0 +1,49 @@
+"""The judge: reads an attempt and says, on separate axes, what the target did."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from agents import rules
+from tools.llm import Model, ask, conversation, prompt_of, section
+from tools.policy import Policy
+from tools.records import Attempt, Goal, Verdict, digest
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+PROMPT = prompt_of(__file__)
+Judge = Callable[[Attempt, Goal], Awaitable[Verdict]]
+
+
+def identity(spec: Model, policy: Policy) -> str:
+    """Names a judge by all that its verdicts depend on."""
+    return spec.identity(PROMPT, policy.as_text()) if spec.model != "rules" else digest("rules", rules.VERSION)
+
+
+def by_model(spec: Model, model: "BaseChatModel", policy: Policy) -> Judge:
+    """A judge that asks an LLM. A reply that never parses makes the verdict undetermined."""
+    name, areas = identity(spec, policy), section("policy", policy.as_text())
+
+    async def judge(attempt: Attempt, goal: Goal) -> Verdict:
+        user = "\n".join((section("goal", goal.text), areas, conversation(attempt.turns)))
+        seen = await ask(model, PROMPT, user, rules.Seen)
+        if seen is None:
+            return undetermined(attempt, name, "the judge's replies could not be read")
+        return Verdict(attempt=attempt.id, judge=name, **seen.model_dump())
+
+    return judge
+
+
+def by_rules(spec: Model, policy: Policy) -> Judge:
+    """The offline judge: cues of refusal and compliance, no LLM."""
+    name = identity(spec, policy)
+
+    async def judge(attempt: Attempt, goal: Goal) -> Verdict:
+        seen = rules.judge(goal.text, attempt.turns)
+        return Verdict(attempt=attempt.id, judge=name, **seen.model_dump())
+
+    return judge
+
+
+def undetermined(attempt: Attempt, judge: str, reason: str) -> Verdict:
+    return Verdict(attempt=attempt.id, judge=judge, harmful=None, refusal=None, understood=False, reason=reason)

@@ -1,0 +1,83 @@
+"""The trainer: proposes a cycle's stages, within bounds, and says why."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field, create_model
+
+from tools.llm import ask, prompt_of, section
+from tools.records import BASE, Adapter, Bounds, Example, Score, StagePlan, digest
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+PROMPT = prompt_of(__file__)
+DEFAULTS = "the recipe's defaults: there is no trainer"
+UNREADABLE = "the recipe's defaults: the trainer's replies could not be read, or were out of bounds"
+
+
+class Choice(BaseModel):
+    """What the trainer decides of one stage."""
+
+    epochs: float
+    rate: float
+
+
+class Proposal(BaseModel):
+    """The trainer's answer."""
+
+    sft: Choice
+    dpo: Choice
+    why: str = Field(min_length=1)
+
+
+async def propose(
+    model: "BaseChatModel | None",
+    rows: Mapping[str, Sequence[Example]],
+    scores: Sequence[Score],
+    bounds: Mapping[str, Bounds],
+    feedback: str = "",
+) -> Proposal:
+    """The trainer's choices. One out of bounds is asked for again; without any, the defaults, and `why` says so."""
+    usual = {stage: Choice(epochs=b.epochs.default, rate=b.rate.default) for stage, b in bounds.items()}
+    defaults = Proposal(**usual, why=UNREADABLE if model else DEFAULTS)  # type: ignore[arg-type]
+    if model is None:
+        return defaults
+    pool = {stage: Counter(f"{row.kind}, cycle {row.cycle}" for row in some) for stage, some in rows.items()}
+    measured = [score.model_dump(include={"benchmark", "adapter", "value", "low", "high", "n"}) for score in scores]
+    limits = {
+        stage: {name: [limit["low"], limit["default"], limit["high"]] for name, limit in b.model_dump().items()}
+        for stage, b in bounds.items()
+    }
+    parts = {"pool": pool, "scores": measured, "bounds": limits} | ({"feedback": feedback} if feedback else {})
+    user = "\n".join(section(name, json.dumps(part)) for name, part in parts.items())
+    return await ask(model, PROMPT, user, within(bounds)) or defaults
+
+
+def within(bounds: Mapping[str, Bounds]) -> type[Proposal]:
+    """A proposal whose numbers are held to the bounds."""
+    stages = {}
+    for stage, b in bounds.items():
+        epochs = (float, Field(ge=b.epochs.low, le=b.epochs.high))
+        rate = (float, Field(ge=b.rate.low, le=b.rate.high))
+        stages[stage] = (create_model(f"{stage}_choice", __base__=Choice, epochs=epochs, rate=rate), ...)
+    return create_model("Bounded", __base__=Proposal, **stages)  # type: ignore[call-overload, no-any-return]
+
+
+def plans(proposal: Proposal, rows: Mapping[str, Sequence[Example]], common: StagePlan) -> list[StagePlan]:
+    """A cycle's stages: SFT from the base, and DPO from what it makes, if there are pairs.
+
+    `common` holds what the trainer does not decide.
+    """
+    made: list[StagePlan] = []
+    for stage, choice in (("sft", proposal.sft), ("dpo", proposal.dpo)):
+        if rows[stage]:
+            changes = {
+                "stage": stage, "epochs": choice.epochs, "rate": choice.rate, "rows": len(rows[stage]),
+                "examples": digest(sorted(row.id for row in rows[stage])), "why": proposal.why,
+                "parent": digest(Adapter.__name__, made[-1].id) if made else BASE,
+            }  # fmt: skip
+            made.append(common.model_copy(update=changes))
+    return made

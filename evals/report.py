@@ -1,0 +1,149 @@
+"""The report of a run: what was found, what was done about it, and what it brought, from the memory alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from evals.benchmarks import Outcomes
+from tools.memory import Memory
+from tools.records import BASE, Adapter, Score
+from tools.statistics import Interval, paired_reduction, wilson
+
+BENCHMARKS = {
+    "harm": "Harm: held-out goals, held-out ways",
+    "harm_seen_ways": "Harm: held-out goals, ways trained on",
+    "over_refusal": "Over-refusal on harmless twins (VPRR)",
+    "capability": "Capability (right answers)",
+    "regressions": "Regressions: attacks that broke an earlier run",
+    "final": "Final goals, opened once, held-out ways",
+}
+Truth = Callable[[str, str], bool]
+"""From a goal's text and an answer to whether the answer is harmful: the sandbox's oracle."""
+
+
+def reduction(before: Outcomes, after: Outcomes) -> Interval | None:
+    """By what share harm fell, over the items with an outcome in both; None where there was none to begin with."""
+    pairs = [(before[i], after[i]) for i in before if before[i] is not None and after.get(i) is not None]
+    if not any(was for was, _ in pairs):
+        return None
+    return paired_reduction([bool(was) for was, _ in pairs], [bool(now) for _, now in pairs], seed=0)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table. What could break out of a cell is escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
+
+
+def cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def rate(value: float, low: float, high: float, n: int) -> str:
+    return f"{value:.1%} [{low:.1%}, {high:.1%}]" if n else "not measured"
+
+
+def scores(memory: Memory) -> str:
+    """Every score of the base and of every adapter, one row a benchmark."""
+    adapters = [BASE, *(adapter.id for adapter in memory.get(Adapter))]
+    found = {(score.benchmark, score.adapter): score for score in memory.get(Score, "part = ''")}
+    names = {name: BENCHMARKS.get(name, spoken(name)) for name, _ in found}
+    order = [*(name for name in BENCHMARKS if name in names), *sorted(name for name in names if name not in BENCHMARKS)]
+    shown = [name for name in adapters if any((benchmark, name) in found for benchmark in order)]
+    rows = [[names[b], *(scored(found.get((b, a))) for a in shown)] for b in order]
+    return table(["", *(titled(memory, name) for name in shown)], rows)
+
+
+def spoken(benchmark: str) -> str:
+    return f"Harm in {benchmark.removeprefix('harm_')}, a language never trained on"
+
+
+def scored(score: Score | None) -> str:
+    if score is None:
+        return ""
+    partial = f", coverage {score.coverage:.1%}" if score.coverage < 1 else ""
+    return f"{rate(score.value, score.low, score.high, score.n)}, n {score.n}{partial}"
+
+
+def titled(memory: Memory, adapter: str) -> str:
+    """An adapter by its cycle and stage."""
+    found = memory.get(Adapter, "id = ?", adapter)
+    return f"cycle {found[0].cycle} {found[0].stage.upper()} `{adapter[:6]}`" if found else "base"
+
+
+def cycles(memory: Memory) -> str:
+    """What each cycle found, wrote, trained and decided."""
+    rows = []
+    kinds = {event["cycle"]: event["kinds"] for event in memory.events("rows")}
+    choices = {event["cycle"]: event for event in memory.events("choice")}
+    decisions = {event["cycle"]: event for event in memory.events("decision")}
+    for found in {event["cycle"]: event for event in memory.events("vulnerabilities")}.values():
+        cycle, broke, judged = found["cycle"], found["broke"], found["judged"]
+        stages = "; ".join(
+            f"{one.stage.upper()} {one.steps} steps, loss {one.loss_first:.3f} to {one.loss_last:.3f}"
+            for one in memory.get(Adapter, "cycle = ?", cycle)
+        )
+        attacked = f"{broke} of {judged}: {rate(broke / judged if judged else 0, *wilson(broke, judged), judged)}"
+        lost = found["attempts"] - judged
+        written = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.get(cycle, {}).items()))
+        what = choices[cycle]["why"] if cycle in choices else decisions.get(cycle, {}).get("why", "")
+        rows.append([cycle, attacked, lost, written, stages, what])
+    return table(["cycle", "attacks that broke it", "undetermined", "rows trained on", "training", "outcome"], rows)
+
+
+def weak(memory: Memory) -> str:
+    """The worst cells of each cycle: where the target broke."""
+    rows = [
+        [event["cycle"], area or "(none)", way, language, f"{broke} of {judged}"]
+        for event in {event["cycle"]: event for event in memory.events("vulnerabilities")}.values()
+        for area, way, language, broke, judged in event["worst"][:5]
+    ]
+    return table(["cycle", "harm area", "way", "language", "broke"], rows)
+
+
+def labels(memory: Memory, judges: Mapping[str, str], truth: Truth | None) -> str:
+    """What each judge said of the attacks, and, where the truth is known, what it got wrong."""
+    rows = []
+    for name, role in judges.items():
+        verdicts = memory.query(
+            """select v.harmful, g.text as goal, (select text from turns t where t.attempt = a.id
+               and t.role = 'assistant' order by number desc limit 1) as answer from verdicts v
+               join attempts a on a.id = v.attempt join goals g on g.id = a.goal
+               where v.judge = ? and a.purpose <> 'measure'""", name,
+        )  # fmt: skip
+        known = [verdict for verdict in verdicts if verdict["harmful"] is not None]
+        coverage = f"{len(known) / len(verdicts):.1%}" if verdicts else ""
+        row: list[object] = [role, len(verdicts), len(verdicts) - len(known), coverage]
+        if truth:
+            real = [(bool(v["harmful"]), truth(v["goal"], v["answer"] or "")) for v in known]
+            row += [sum(said and not was for said, was in real), sum(was and not said for said, was in real)]
+        rows.append(row)
+    head = ["judge", "verdicts", "undetermined", "coverage"]
+    return table([*head, *(["called harmful, was not", "called safe, was harmful"] if truth else [])], rows)
+
+
+def agreement(memory: Memory, judges: Mapping[str, str]) -> str:
+    """How often each judge agrees with the flags that recorded conversations came with."""
+    rows = []
+    for name, role in judges.items():
+        sql = """select f.judge as flag, count(*) as n, sum(f.harmful = v.harmful) as same from verdicts f
+            join verdicts v on v.attempt = f.attempt and v.judge = ? where f.judge like 'flag:%'
+            and v.harmful is not null and f.harmful is not null group by f.judge"""
+        for row in memory.query(sql, name):
+            low, high = wilson(row["same"], row["n"])
+            rows.append(
+                [role, row["flag"].removeprefix("flag:"), row["n"], rate(row["same"] / row["n"], low, high, row["n"])]
+            )
+    return table(["judge", "the artifacts' own flag", "n", "agreement"], rows) if rows else ""
+
+
+def costs(memory: Memory) -> str:
+    sql = """select role, sum(calls) as calls, sum(prompt_tokens) as read, sum(completion_tokens) as written
+        from costs group by role order by role"""
+    rows = [[row["role"], row["calls"], row["read"], row["written"]] for row in memory.query(sql)]
+    return table(["role", "calls", "tokens read", "tokens written"], rows)
+
+
+def markdown(title: str, notes: Sequence[str], headline: str, sections: Mapping[str, str]) -> str:
+    """The report as Markdown: a headline, what to know before reading on, then the sections that are not empty."""
+    parts = [f"# {title}", headline, *(f"> {note}" for note in notes)]
+    parts += [f"## {name}\n\n{text}" for name, text in sections.items() if text]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,39 @@
+"""The graph: every edge, and nothing else."""
+
+from typing import TYPE_CHECKING, Any
+
+from langgraph.graph import END, START, StateGraph
+
+from graph import nodes
+from graph.state import Context, State
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.graph.state import CompiledStateGraph
+
+ORDER = ("baseline", "attack", "judge", "diagnose", "decide", "write", "data_gate", "plan", "train_gate", "train",
+         "measure", "promote_gate", "promote", "report")  # fmt: skip
+"""The nodes, in the order in which a cycle passes them."""
+
+
+def build(checkpointer: "BaseCheckpointSaver[Any] | None" = None) -> "CompiledStateGraph[State, Context, State, State]":
+    """The compiled graph. The command line gives it SqliteSaver; LangGraph's own server brings one of its own."""
+    graph = StateGraph(State, context_schema=Context)
+    for name in ORDER:
+        graph.add_node(name, nodes.NODES[name])
+    graph.add_edge(START, "baseline")
+    graph.add_edge("baseline", "attack")
+    graph.add_edge("attack", "judge")
+    graph.add_edge("judge", "diagnose")
+    graph.add_edge("diagnose", "decide")
+    graph.add_conditional_edges("decide", nodes.go_on, {"stop": "report", "go on": "write"})
+    graph.add_edge("write", "data_gate")
+    graph.add_conditional_edges("data_gate", nodes.approved, {"no": "write", "yes": "plan"})
+    graph.add_edge("plan", "train_gate")
+    graph.add_conditional_edges("train_gate", nodes.approved, {"no": "plan", "yes": "train"})
+    graph.add_edge("train", "measure")
+    graph.add_edge("measure", "promote_gate")
+    graph.add_edge("promote_gate", "promote")
+    graph.add_edge("promote", "attack")
+    graph.add_edge("report", END)
+    return graph.compile(checkpointer=checkpointer)

@@ -1,0 +1,267 @@
+"""The command line: picks a recipe, controls the run, and has no knobs but --set."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graph.run import Standing
+
+FINISHED, FAILED, MISTAKE, WAITING, RESUMABLE = range(5)
+EPILOG = """\
+exit status: 0 finished, 1 failure, 2 your mistake, 3 waiting at a gate, 4 stopped and resumable
+a run is a folder, runs/NAME; it holds harmful text, so only you can read it
+start with: breakfix run runs/demo.toml"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command, with what it is for."""
+    top = argparse.ArgumentParser(
+        prog="breakfix", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Red-teams a language model, judges what broke, writes the data that fixes it, fine-tunes, "
+        "measures, and repeats until another cycle would not pay.",
+    )  # fmt: skip
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+
+    def fresh(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--run", metavar="NAME", help="name of the run (default: the recipe's)")
+        one.add_argument("--from", dest="inherit", metavar="OLD_RUN", type=Path,
+                         help="start with an older run's attacks as regressions and its rows as replay")  # fmt: skip
+        one.add_argument("--gates", metavar="LIST", help="where to stop for a person: data,train,promote")
+        one.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
+                         help="override one key of the recipe, such as agents.judge.model=openai:gpt-4o")  # fmt: skip
+
+    one = command("run", "start a run from a recipe and go on until it ends or waits")
+    one.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    fresh(one)
+    one = command("resume", "go on with a run that was stopped or killed")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one = command("step", "pass one node: of a run, or of a new run from a recipe")
+    one.add_argument("recipe", type=Path, metavar="RECIPE.toml|RUN")
+    fresh(one)
+    one = command("status", "say where a run is")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--json", action="store_true", help="for programs")
+    one = command("approve", "say yes at the gate where a run waits, and go on")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one = command("reject", "say no at the gate where a run waits, and go on another way")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--why", default="", help="the reason; the writer and the trainer are told")
+    one = command("report", "print the report of a run so far, and write it to its report.md")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one = command("chat", "talk to the base, the champion or any candidate")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--with", dest="adapter", default="champion", metavar="ADAPTER",
+                     help="base, champion, or the first digits of an adapter's id (default: champion)")  # fmt: skip
+    one = command("import", "add recorded conversations to a run's memory")
+    one.add_argument("file", type=Path, metavar="FILE")
+    one.add_argument("--format", required=True, choices=["jbb", "phi3", "jsonl"], help="how the file is laid out")
+    one.add_argument("--run", required=True, type=Path, dest="folder", metavar="RUN")
+    one = command("purge", "delete a run and all it holds, after asking")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    one = command("doctor", "say what this machine can do, and what a recipe needs of it")
+    one.add_argument("recipe", type=Path, nargs="?", metavar="RECIPE.toml")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status."""
+    asked = parser().parse_args(arguments)
+    try:
+        return COMMANDS[asked.command](asked)
+    except KeyboardInterrupt:
+        folder = getattr(asked, "folder", None) or place(asked)
+        print(f"\nstopped; `breakfix resume {folder}` goes on", file=sys.stderr)
+        return RESUMABLE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINISHED
+    except Exception as error:
+        return complain(error)
+
+
+def complain(error: Exception) -> int:
+    """One line for a user's mistake and for a failure that has a name; a traceback only for what is our fault."""
+    from graph.config import RecipeError
+
+    if isinstance(error, RecipeError):
+        print(f"breakfix: {error}", file=sys.stderr)
+        return MISTAKE
+    if os.environ.get("BREAKFIX_DEBUG"):
+        raise error
+    line = str(error).strip().splitlines()
+    print(
+        f"breakfix: {type(error).__name__}: {line[0] if line else ''} (BREAKFIX_DEBUG=1 shows where)", file=sys.stderr
+    )
+    return FAILED
+
+
+def place(asked: argparse.Namespace) -> Path:
+    """The run folder that a command is about."""
+    return Path("runs", asked.run or asked.recipe.stem)
+
+
+def begin(asked: argparse.Namespace) -> Path:
+    """Makes a run folder from a recipe; nothing is left behind when the recipe is wrong."""
+    from graph.config import RecipeError, load
+    from graph.run import create
+
+    settings = list(asked.settings)
+    if asked.gates is not None:
+        settings.append("gates=" + json.dumps([name for name in asked.gates.split(",") if name]))
+    if asked.inherit:
+        if not (asked.inherit / "memory.sqlite").is_file():
+            raise RecipeError(f"--from {asked.inherit}: no memory.sqlite there; give the folder of a run")
+        settings.append(f"inherit={json.dumps(str(asked.inherit.resolve()))}")
+    folder = place(asked)
+    create(load(asked.recipe, settings), folder)
+    return folder
+
+
+def go(folder: Path, answer: dict[str, object] | None = None, one: bool = False) -> int:
+    """Goes on with a run, shows how it goes, and says where it stands."""
+    from graph.console import Console, show
+    from graph.run import advance
+    from graph.team import team
+
+    if not (folder / "recipe.toml").is_file():
+        return complain(no_run(folder))
+    with Console(folder) as console:
+        team(str(folder)).watch = console.watch
+        now = advance(folder, answer, one)
+    show(folder, now)
+    return status_of(now)
+
+
+def no_run(folder: Path) -> Exception:
+    from graph.config import RecipeError
+
+    return RecipeError(f"{folder} is no run: no recipe.toml there; `ls runs` shows what there is")
+
+
+def status_of(now: "Standing") -> int:
+    return {"finished": FINISHED, "waiting": WAITING}.get(now.state, RESUMABLE)
+
+
+def run(asked: argparse.Namespace) -> int:
+    return go(begin(asked))
+
+
+def resume(asked: argparse.Namespace) -> int:
+    return go(asked.folder)
+
+
+def step(asked: argparse.Namespace) -> int:
+    return go(asked.recipe if asked.recipe.is_dir() else begin(asked), one=True)
+
+
+def look(folder: Path) -> "Standing":
+    """Where a run stands, without going on."""
+    from graph.run import opened, standing
+
+    with opened(folder) as graph:
+        return standing(graph)
+
+
+def status(asked: argparse.Namespace) -> int:
+    from graph.console import as_json, show
+
+    now = look(asked.folder)
+    if asked.json:
+        print(as_json(asked.folder, now))
+    else:
+        show(asked.folder, now)
+    return status_of(now)
+
+
+def answer(asked: argparse.Namespace) -> int:
+    """Approve and reject: the answer that a waiting run gets."""
+    from graph.config import RecipeError
+
+    now = look(asked.folder)
+    if now.state != "waiting":
+        raise RecipeError(f"{asked.folder} waits at no gate: it is {now.state}; `breakfix status` says where")
+    approved = asked.command == "approve"
+    return go(
+        asked.folder, {"approved": approved, "why": "" if approved else asked.why, "who": os.environ.get("USER", "")}
+    )
+
+
+def report(asked: argparse.Namespace) -> int:
+    from graph.console import printed
+    from graph.report import write
+    from graph.team import team
+
+    look(asked.folder)
+    printed(write(team(str(asked.folder))))
+    return FINISHED
+
+
+def chat(asked: argparse.Namespace) -> int:
+    from graph.console import talk
+
+    look(asked.folder)
+    talk(asked.folder, asked.adapter)
+    return FINISHED
+
+
+def bring_in(asked: argparse.Namespace) -> int:
+    """Imported conversations become attempts of the cycle that is under way."""
+    from graph.config import RecipeError
+    from graph.run import locked
+    from graph.sources import store
+    from graph.team import team
+    from tools.transcripts import read
+
+    now = look(asked.folder)
+    cycle = now.values.get("cycle", 1) + (now.node not in ("baseline", "attack", "judge"))
+    try:
+        imported = read(asked.file, asked.format, cycle)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    with locked(asked.folder):
+        store(team(str(asked.folder)), asked.file, imported, cycle)
+    for line in imported.malformed:
+        print(f"left out: {line}", file=sys.stderr)
+    print(f"imported {len(imported.attempts)} conversations, left out {len(imported.malformed)}")
+    return FINISHED
+
+
+def purge(asked: argparse.Namespace) -> int:
+    from graph.run import locked, sizes
+
+    if not (asked.folder / "recipe.toml").is_file():
+        raise no_run(asked.folder)
+    with locked(asked.folder):
+        if not asked.yes:
+            size = sizes(asked.folder) / 1e6
+            if input(f"delete {asked.folder} and all it holds ({size:.1f} MB)? type its name: ") != asked.folder.name:
+                print("nothing deleted")
+                return FINISHED
+        shutil.rmtree(asked.folder)
+    print(f"{asked.folder} is gone")
+    return FINISHED
+
+
+def doctor(asked: argparse.Namespace) -> int:
+    from graph.doctor import examine
+
+    return FINISHED if examine(asked.recipe) else FAILED
+
+
+COMMANDS = {
+    "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer,
+    "report": report, "chat": chat, "import": bring_in, "purge": purge, "doctor": doctor,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    sys.exit(main())

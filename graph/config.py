@@ -1,0 +1,264 @@
+"""The recipe: one TOML file is one run. Settings live beside what they set; here they are put together."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from tools.converters import CONVERTERS
+from training.stages import Training
+
+from agents.attacker import Attack
+from agents.strategies import STRATEGIES
+from evals.benchmarks import Evals
+from evals.gate import Gate, Stop
+from tools.llm import Model
+
+GateName = Literal["data", "train", "promote"]
+OFFLINE = {"judge": "rules", "second_judge": "rules", "measuring_judge": "rules", "writer": "templates"}
+"""What a role may be beside a model: an offline judge and an offline writer."""
+
+
+class RecipeError(ValueError):
+    """A mistake in a recipe: one line that names the key, the value and the mend."""
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Agents(Closed):
+    """Which model plays each role."""
+
+    attacker: Model | None = None
+    """None where attacks are recorded ones."""
+    judge: Model
+    second_judge: Model | None = None
+    """A failure is trained on when both judges say harmful; without a second one, the report says so."""
+    measuring_judge: Model
+    """Labels nothing that is trained on."""
+    writer: Model
+    trainer: Model | None = None
+    """None takes the recipe's defaults for every stage."""
+
+
+class Goals(Closed):
+    """What is asked for."""
+
+    source: str = "sandbox"
+    """`sandbox`, or the path of a CSV or JSONL file of goals."""
+    train: int = Field(default=400, ge=0)
+    held_out: int = Field(default=400, ge=0)
+    final: int = Field(default=300, ge=0)
+    """For the sandbox: how many goals of each kind a split has."""
+
+
+class Recording(Closed):
+    """Recorded conversations that stand in for live attacks."""
+
+    path: Path
+    format: Literal["jbb", "phi3", "jsonl"]
+
+
+class Recorded(Closed):
+    """A run on recorded conversations of real models: nothing is attacked, the rest is as ever."""
+
+    conversations: tuple[Recording, ...] = ()
+    lookalikes: Path | None = None
+    """Folder with JailbreakBench's harmful and benign behaviours: look-alikes by category."""
+
+
+class Data(Closed):
+    """What is written beside the answers to failures."""
+
+    retain: str = "sandbox"
+    """General rows: `sandbox`, or the path of a file of instructions and outputs (Alpaca's JSON)."""
+    retained_per_failure: int = Field(default=2, ge=0)
+    least_retained: int = Field(default=0, ge=0)
+    """Retained rows of a cycle, however few its failures."""
+
+
+class Recipe(Closed):
+    """One run, whole."""
+
+    seed: int = 0
+    gates: tuple[GateName, ...] = ()
+    """Where the run stops for a person. None is the unattended default."""
+    policy: Path | None = None
+    """A TOML file that replaces or extends the harm policy."""
+    target: Model
+    base: Path | None = None
+    """The weights that adapters are trained on, where `target` is an endpoint and names none."""
+    inherit: Path | None = None
+    """An older run, whose attacks are regressions to measure and whose rows are replayed (`--from`)."""
+    agents: Agents
+    goals: Goals = Goals()
+    recorded: Recorded = Recorded()
+    attack: Attack = Attack()
+    data: Data = Data()
+    training: Training = Training()
+    evals: Evals = Evals()
+    gate: Gate = Gate()
+    stop: Stop = Stop()
+
+    @model_validator(mode="after")
+    def names_are_known(self) -> "Recipe":
+        known("attack.held_out_strategies", self.attack.held_out_strategies, STRATEGIES)
+        known("attack.converters", self.attack.converters, CONVERTERS)
+        known("attack.held_out_converters", self.attack.held_out_converters, self.attack.converters)
+        return self
+
+    @model_validator(mode="after")
+    def the_measuring_judge_labels_nothing(self) -> "Recipe":
+        labels = [judge for judge in (self.agents.judge, self.agents.second_judge) if judge]
+        if self.agents.measuring_judge in labels and not self.recorded.conversations:
+            raise ValueError(
+                f"agents.measuring_judge = {self.agents.measuring_judge.model!r} also labels training data; "
+                "give the measuring judge a model or settings of its own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def every_role_can_be_played(self) -> "Recipe":
+        if self.agents.attacker is None and not self.recorded.conversations:
+            raise ValueError("agents.attacker is missing; name a model, or give recorded.conversations")
+        for role in ("attacker", "judge", "second_judge", "measuring_judge", "writer", "trainer"):
+            model: Model | None = getattr(self.agents, role)
+            if model and model.model != OFFLINE.get(role):
+                playable(f"agents.{role}.model", model)
+        playable("target.model", self.target)
+        return self
+
+
+def known(key: str, names: Sequence[str], of: Any) -> None:
+    for name in names:
+        if name not in of:
+            raise ValueError(f"{key} has {name!r}, which is none of {', '.join(of)}{guess(name, of)}")
+
+
+def playable(key: str, model: Model) -> None:
+    """Raises ValueError for a spec that names no model that could answer."""
+    if model.provider == "sandbox":
+        roles = ("target",) if key == "target.model" else ("attacker", "judge", "oracle", "writer", "trainer")
+        if model.name.partition("/")[0] not in (*roles, *(("phi3",) if key == "target.model" else ())):
+            raise ValueError(f"{key} = {model.model!r} names no sandbox role; it has {', '.join(roles)}")
+    elif not model.name:
+        raise ValueError(f"{key} = {model.model!r} names no model; write PROVIDER:NAME, such as openai:gpt-4o")
+    elif model.provider == "hf" and not (Path(model.name) / "config.json").is_file():
+        raise ValueError(f"{key} = {model.model!r}: no config.json there; give the folder of a downloaded model")
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a file, with `KEY=VALUE` overrides. Raises RecipeError, one line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise RecipeError(f"cannot read the recipe {path}: {reason}; give the path of a .toml file") from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not TOML: {error}") from error
+    for override in overrides:
+        put(table, override)
+    return parse(anchored(table, path.parent), str(path))
+
+
+def parse(table: dict[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {explained(error)}") from error
+
+
+def put(table: dict[str, Any], override: str) -> None:
+    """Sets one dotted key of a recipe; the value is read as TOML, or else as a bare string."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {override!r} is not KEY=VALUE, such as --set agents.judge.model=openai:gpt-4o")
+    *parents, last = key.split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {override!r}: {parent!r} holds a value, not a table of settings")
+    try:
+        table[last] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        table[last] = value
+
+
+def anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The recipe with relative paths read from the recipe's own folder. Raises RecipeError for one not there."""
+
+    def path(key: str, value: str) -> str:
+        found = Path(value).expanduser()
+        found = found if found.is_absolute() else (folder / found).resolve()
+        if not found.exists():
+            raise RecipeError(f"{key} = {value!r}: nothing lies at {found}; give the path of data that you have")
+        return str(found)
+
+    recorded = table.get("recorded")
+    if isinstance(recorded, dict):
+        for one in recorded.get("conversations", []):
+            if isinstance(one, dict) and isinstance(one.get("path"), str):
+                one["path"] = path("recorded.conversations.path", one["path"])
+        if isinstance(recorded.get("lookalikes"), str):
+            recorded["lookalikes"] = path("recorded.lookalikes", recorded["lookalikes"])
+    for parent, key in (("", "policy"), ("", "base"), ("", "inherit"), ("goals", "source"), ("data", "retain")):
+        holder = table.get(parent) if parent else table
+        value = holder.get(key) if isinstance(holder, dict) else None
+        if isinstance(holder, dict) and isinstance(value, str) and value != "sandbox":
+            holder[key] = path(f"{parent}.{key}".lstrip("."), value)
+    return table
+
+
+def explained(error: ValidationError) -> str:
+    """The first mistake of a recipe in one line: the key, the value, and what would do."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        siblings = settings_at(first["loc"][:-1])
+        return f"unknown key {key} = {shown(first['input'])}{guess(str(first['loc'][-1]), siblings)}"
+    if first["type"] == "missing":
+        return f"{key} is missing; add it to the recipe or give --set {key}=..."
+    message = first["msg"].removeprefix("Value error, ")
+    return message if first["type"] == "value_error" else f"{key} = {shown(first['input'])}: {message}"
+
+
+def settings_at(place: Sequence[int | str]) -> list[str]:
+    """The names of the settings at a place in the recipe."""
+    model: Any = Recipe
+    for part in place:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        inner = [a for a in (*get_args(field.annotation), field.annotation) if is_settings(a)] if field else []
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def is_settings(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def guess(name: str, names: Any) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are {', '.join(names)}" if names else ""
+
+
+def shown(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)[:80]
+
+
+def as_toml(recipe: Recipe) -> str:
+    """The recipe as resolved, in TOML that `load` reads back to the same."""
+    import tomli_w
+
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))

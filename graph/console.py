@@ -1,0 +1,190 @@
+"""What a run shows in the terminal: live progress, where it stands, its report, and a chat."""
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from graph.run import Standing
+
+EVERY = 10.0
+"""Seconds between two plain lines about the same node, where the output is no terminal."""
+
+
+class Console:
+    """Live progress: a bar in a terminal, plain lines elsewhere, and every node's start in `log.jsonl`."""
+
+    def __init__(self, folder: Path) -> None:
+        from rich.console import Console as Rich
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.folder, self.rich = folder, Rich(stderr=True)
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self.rich,
+            disable=not self.rich.is_terminal,
+            transient=True,
+        )
+        self.tasks: dict[str, TaskID] = {}
+        self.said: tuple[str, float] = ("", 0.0)
+        self.began = time.monotonic()
+
+    def __enter__(self) -> "Console":
+        for noisy in ("transformers", "httpx", "langchain_core", "peft"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        self.log = (self.folder / "log.jsonl").open("a", encoding="utf-8")
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.bar.stop()
+        if kind:
+            self.write(level="error", what=kind.__name__)
+        self.log.close()
+
+    def watch(self, node: str, done: int, total: int, note: str) -> None:
+        """Told of progress; `total` 0 says that a node begins."""
+        if total == 0:
+            self.write(level="info", node=node, what="begins")
+        if self.rich.is_terminal:
+            self.draw(node, done, total, note)
+        elif self.said[0] != node or time.monotonic() - self.said[1] > EVERY or (done == total and total):
+            self.said = (node, time.monotonic())
+            count = f" {done}/{total}" if total else ""
+            print(
+                f"{time.monotonic() - self.began:6.0f} s  {node}{count}  {note}".rstrip(), file=sys.stderr, flush=True
+            )
+
+    def draw(self, node: str, done: int, total: int, note: str) -> None:
+        for other in [name for name in self.tasks if name != node]:
+            self.bar.remove_task(self.tasks.pop(other))
+        if node not in self.tasks:
+            self.tasks[node] = self.bar.add_task(node, total=None, note="")
+        self.bar.update(self.tasks[node], completed=done, total=total or None, note=note)
+
+    def write(self, **line: object) -> None:
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.log.write(json.dumps({"at": at, **line}) + "\n")
+        self.log.flush()
+
+
+def facts(folder: Path, now: "Standing") -> dict[str, Any]:
+    """Where a run is, as data."""
+    from graph.report import champion, result
+    from graph.team import team
+    from tools.records import Score
+
+    crew = team(str(folder))
+    best = champion(crew)
+    scores = crew.memory.get(Score, "adapter = ? and part = ''", best)
+    last = crew.memory.events("vulnerabilities")
+    fell, broken = result(crew, best)
+    return {
+        "run": str(folder), "state": now.state, "node": now.node, "cycle": now.values.get("cycle", 1),
+        "champion": best, "stopped": now.values.get("stopped", ""),
+        "attempts": last[-1]["attempts"] if last else 0, "broke": last[-1]["broke"] if last else 0,
+        "judged": last[-1]["judged"] if last else 0, "gate": now.gate,
+        "reduction": fell._asdict() if fell else None, "broken": broken,
+        "scores": {s.benchmark: {"value": s.value, "low": s.low, "high": s.high, "n": s.n, "coverage": s.coverage}
+                   for s in scores},
+    }  # fmt: skip
+
+
+def as_json(folder: Path, now: "Standing") -> str:
+    return json.dumps(facts(folder, now), indent=2)
+
+
+def show(folder: Path, now: "Standing") -> None:
+    """Says in a few lines where a run stands and what to do next."""
+    found = facts(folder, now)
+    waits = f"waits at the {now.gate.get('gate')} gate"
+    where = {"finished": "finished", "waiting": waits, "stopped": f"stopped before {now.node}"}
+    print(f"{folder}: {where[now.state]}, cycle {found['cycle']}, champion {found['champion']}")
+    if found["attempts"]:
+        print(f"  last attack: {found['broke']} of {found['judged']} judged conversations broke it")
+    for name, s in found["scores"].items():
+        print(f"  {name}: {s['value']:.1%} [{s['low']:.1%}, {s['high']:.1%}], n {s['n']}")
+    if now.state == "finished":
+        print(f"  ended: {found['stopped']}\n  report: {folder / 'report.md'}")
+    elif now.state == "waiting":
+        at_gate(folder, now.gate)
+    else:
+        print(f"  next: breakfix resume {folder}")
+
+
+def at_gate(folder: Path, gate: dict[str, Any]) -> None:
+    """Shows what is to be approved."""
+    for key, value in gate.items():
+        for item in value if isinstance(value, list) else [value]:
+            print(f"  {key}: {json.dumps(item, ensure_ascii=False)}")
+    if gate["gate"] == "data":
+        samples(folder, gate["cycle"], gate["round"])
+    print(f"  next: breakfix approve {folder}, or breakfix reject {folder} --why REASON")
+
+
+def samples(folder: Path, cycle: int, round: int, each: int = 2) -> None:
+    """A few of the rows of each kind: what is asked, and what the model would be taught to say."""
+    from graph.team import team
+    from tools.records import Example
+
+    for kind in ("refuse", "help", "retain"):
+        rows = team(str(folder)).memory.get(Example, "cycle = ? and round = ? and kind = ?", cycle, round, kind)
+        for row in rows[:each]:
+            print(f"  {kind}: {plain(row.prompt[-1].content)!r} -> {plain(row.chosen)!r}")
+
+
+def plain(text: str) -> str:
+    """A line of text that a terminal can show as it is."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)[:160]
+
+
+def printed(markdown: str) -> None:
+    """Prints Markdown: drawn in a terminal, as it is elsewhere."""
+    if not sys.stdout.isatty():
+        print(markdown)
+        return
+    from rich.console import Console as Rich
+    from rich.markdown import Markdown
+
+    Rich().print(Markdown(markdown))
+
+
+def talk(folder: Path, name: str) -> None:
+    """A conversation with the base, the champion or a candidate, until an empty line or Ctrl-D."""
+    from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+    from graph.config import RecipeError
+    from graph.report import champion
+    from graph.team import team
+    from tools.records import BASE, Adapter
+
+    crew = team(str(folder))
+    ids = [BASE, *crew.memory.ids(Adapter)]
+    name = champion(crew) if name == "champion" else name
+    matching = [one for one in ids if one.startswith(name)]
+    if len(matching) != 1:
+        raise RecipeError(f"--with {name!r} is none, or several, of {', '.join(ids)}; give base, champion or an id")
+    print(f"talking to {matching[0]}; an empty line ends it", file=sys.stderr)
+    target, said = crew.target(matching[0]), list[BaseMessage]()
+    while line := asked():
+        said.append(HumanMessage(line))
+        answer = str(target.invoke(said).text)
+        said.append(AIMessage(answer))
+        print("\n".join(plain(part) for part in answer.splitlines()))
+
+
+def asked() -> str:
+    try:
+        return input("> ").strip()
+    except EOFError:
+        return ""

@@ -1,0 +1,53 @@
+"""What this machine can do, and whether that is enough for a recipe."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from graph.config import load
+from tools.llm import Model
+
+NEEDED = {"openai": "langchain_openai", "hf": "transformers", "vllm": "vllm", "anthropic": "langchain_anthropic"}
+"""The package that a provider is reached through."""
+
+
+def examine(recipe: Path | None) -> bool:
+    """Prints what there is, a line each, and returns whether nothing that is needed is missing."""
+    lines = [*machine(), *(needs(recipe) if recipe else [])]
+    for fine, text in lines:
+        print(f"{'ok  ' if fine else 'MISS'}  {text}")
+    return all(fine for fine, _ in lines)
+
+
+def machine() -> list[tuple[bool, str]]:
+    import torch
+
+    cuda = torch.cuda.is_available()
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if cuda else []
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    power = ", ".join(gpus) or "no GPU: the sandbox runs"
+    return [
+        (sys.version_info >= (3, 11), f"Python {sys.version.split()[0]} (3.11 or newer)"),
+        (
+            True,
+            f"torch {torch.__version__}, {os.cpu_count()} cores, {power}",
+        ),
+        (free > 2, f"{free:.0f} GB of disk free here (2 or more; a real model's run wants 20)"),
+    ]
+
+
+def needs(recipe: Path) -> list[tuple[bool, str]]:
+    """What a recipe asks for: packages and keys. Raises RecipeError when it is wrong."""
+    found = load(recipe)
+    agents = {role: getattr(found.agents, role) for role in type(found.agents).model_fields}
+    lines = [(True, f"{recipe} is a recipe: seed {found.seed}, gates {', '.join(found.gates) or 'none'}")]
+    for role, spec in {"target": found.target, **agents}.items():
+        if isinstance(spec, Model):
+            package = NEEDED.get(spec.provider)
+            missing = package is not None and importlib.util.find_spec(package) is None
+            keyless = spec.provider == "openai" and not spec.base_url and not os.environ.get(spec.key_env)
+            trouble = f"; pip install {package}" if missing else f"; set ${spec.key_env}" if keyless else ""
+            lines.append((not trouble, f"{role}: {spec.model}{trouble}"))
+    return lines

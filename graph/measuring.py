@@ -1,0 +1,131 @@
+"""Measuring an adapter: the same items for every one, answered, judged by the measuring judge, and scored."""
+
+from collections.abc import Mapping, Sequence
+
+from agents import attacker
+from agents.judge import Judge
+from agents.personas import PERSONAS
+from evals import benchmarks
+from evals.benchmarks import Outcomes, Way
+from graph.config import Recipe
+from graph.sources import right
+from graph.team import Sitting, Team
+from tools.campaign import campaign
+from tools.records import BASE, Attempt, Goal, Record, Split, Turn, Verdict
+
+
+def banks(crew: Team, split: Split = "held_out") -> dict[str, list[Attempt]]:
+    """The items of every benchmark of this run."""
+    recipe, goals = crew.recipe, crew.memory.get(Goal, "split = ?", split)
+    found = benchmarks.banks(
+        goals, ways(recipe, held_out=False), ways(recipe, held_out=True), recipe.attack.languages,
+        recipe.attack.held_out_languages, recipe.evals, recipe.seed, split,
+    )  # fmt: skip
+    old = regressions(crew) if split == "held_out" else {}
+    return {**found, "regressions": [item for item, _ in old.values()]} if old else found
+
+
+def regressions(crew: Team) -> dict[str, tuple[Attempt, tuple[Turn, ...]]]:
+    """The attacks that broke an older run's models, as items, each with what was said."""
+    broke = "purpose = 'import' and cycle = 0 and id in (select attempt from verdicts where harmful)"
+    items = [
+        (a.model_copy(update={"purpose": "measure", "target": BASE, "seed": number, "turns": ()}), a.turns)
+        for number, a in enumerate(crew.memory.get(Attempt, broke))
+    ]
+    return {item.id: (item, turns) for item, turns in items}
+
+
+def ways(recipe: Recipe, held_out: bool) -> list[Way]:
+    """Every way of asking that is trained on, or every one that is held out; direct alone without an attacker."""
+    if recipe.agents.attacker is None:
+        return [benchmarks.DIRECT]
+    return [(name, *way) for name in PERSONAS for way in attacker.ways(name, recipe.attack, held_out)]
+
+
+def measure(crew: Team, adapter: str, node: str, cycle: int, split: Split = "held_out") -> None:
+    """Answers, verdicts and scores of an adapter on every benchmark; what the memory has already is not done again."""
+    items = {item.id: item for bank in banks(crew, split).values() for item in bank}
+    planned = [benchmarks.against(item, adapter) for item in items.values()]
+    converse(crew, planned, node, cycle)
+    judge(crew, "purpose = 'measure' and target = ?", [adapter], crew.measuring, node, cycle)
+    crew.memory.add(benchmarks.score(name, adapter, found) for name, found in card(crew, adapter, split).items())
+
+
+def converse(crew: Team, planned: Sequence[Attempt], node: str, cycle: int) -> None:
+    """Holds the planned conversations that the memory does not have; one that the base has had is said again."""
+    recipe, memory = crew.recipe, crew.memory
+    targets = {attempt.target for attempt in planned}
+    done = memory.ids(Attempt, f"target in ({', '.join('?' * len(targets))})", *targets)
+    todo = [attempt for attempt in planned if attempt.id not in done]
+    if not todo:
+        return
+    goals = {goal.id: goal for goal in memory.get(Goal)}
+    said = {a.id: a.turns for a in memory.get(Attempt, "purpose = 'measure' and target = ?", BASE)}
+    attacking = crew.attacker
+    said |= {name: turns for name, (_, turns) in regressions(crew).items()}
+    target = {adapter: crew.target(adapter) for adapter in targets}
+    finished = len(planned) - len(todo)
+
+    async def work(attempt: Attempt) -> Attempt:
+        before = said.get(benchmarks.against(attempt, BASE).id) if attempt.purpose == "measure" else None
+        if attacking is None:
+            before = (Turn(role="user", text=goals[attempt.goal].text),)
+        model, system = target[attempt.target], recipe.target.system
+        if before or attacking is None:
+            return await attacker.replay(attempt, before or (), model, system)
+        return await attacker.converse(attempt, goals[attempt.goal], attacking, model, system)
+
+    def keep(batch: Sequence[Record]) -> None:
+        nonlocal finished
+        memory.add(batch)
+        finished += len(batch)
+        crew.watch(node, finished, len(planned), "conversations")
+
+    cap = recipe.target.concurrency
+    crew.watch(node, finished, len(planned), "conversations")
+    campaign(todo, work, keep, cap)
+    crew.put_down(node, cycle)
+
+
+def judge(
+    crew: Team, where: str, values: Sequence[object], judges: Mapping[str, Sitting], node: str, cycle: int
+) -> None:
+    """Verdicts of every judge on every attempt that meets `where` and was held, less those in the memory."""
+    memory = crew.memory
+    goals = {goal.id: goal for goal in memory.get(Goal)}
+    for name, (verdict_of, cap) in judges.items():
+        lacking = f"{where} and error = '' and id not in (select attempt from verdicts where judge = ?)"
+        todo = memory.get(Attempt, lacking, *values, name)
+        finished = 0
+
+        async def work(attempt: Attempt, verdict_of: Judge = verdict_of) -> Verdict:
+            return await verdict_of(attempt, goals[attempt.goal])
+
+        def keep(batch: Sequence[Verdict], total: int = len(todo)) -> None:
+            nonlocal finished
+            memory.add(batch)
+            finished += len(batch)
+            crew.watch(node, finished, total, "verdicts")
+
+        campaign(todo, work, keep, cap)
+    crew.put_down(node, cycle)
+
+
+def card(crew: Team, adapter: str, split: Split = "held_out") -> dict[str, Outcomes]:
+    """What became of every item of every benchmark with an adapter on; the items are named as the base's are."""
+    memory = crew.memory
+    goals = {goal.id: goal for goal in memory.get(Goal)}
+    attempts = {a.id: a for a in memory.get(Attempt, "purpose = 'measure' and target = ?", adapter)}
+    sql = "attempt in (select id from attempts where purpose = 'measure' and target = ?) and judge = ?"
+    verdicts = {v.attempt: v for v in memory.get(Verdict, sql, adapter, next(iter(crew.measuring)))}
+    found: dict[str, Outcomes] = {}
+    for name, bank in banks(crew, split).items():
+        for item in bank:
+            attempt = attempts.get(benchmarks.against(item, adapter).id)
+            happened = None
+            if attempt:
+                goal = goals[attempt.goal]
+                is_right = name == "capability" and right(crew.recipe, goal, attempt)
+                happened = benchmarks.outcome(name, attempt, verdicts.get(attempt.id), is_right)
+            found.setdefault(name, {})[item.id] = happened
+    return found

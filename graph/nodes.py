@@ -1,0 +1,276 @@
+"""The nodes: each asks the memory what is done already, does the rest, and returns what changed."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+
+from agents import attacker, templates, trainer, writer
+from evals import gate
+from graph import measuring, report, sources
+from graph.state import Context, State
+from graph.team import Team, team
+from tools.campaign import campaign
+from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
+from tools.statistics import wilson
+from training import dataset, stages
+
+ATTACKS = "purpose <> 'measure' and attempts.cycle = ?"
+
+
+def baseline(state: State, runtime: Runtime[Context]) -> State:
+    """Puts goals, recorded conversations and an older run into the memory, and measures the model as it came."""
+    crew = team(runtime.context["run"])
+    crew.memory.event(0, "baseline", "began")
+    crew.memory.add(sources.goals(crew.recipe))
+    sources.recorded(crew)
+    sources.inherited(crew)
+    measuring.measure(crew, BASE, "baseline", 0)
+    return {}
+
+
+def attack(state: State, runtime: Runtime[Context]) -> State:
+    """Plans this cycle's attempts from what the cycles before came to, and makes those not yet made."""
+    crew, cycle = team(runtime.context["run"]), state["cycle"]
+    if crew.recipe.agents.attacker:
+        goals = crew.memory.get(Goal, "intent = 'harmful' and split = 'train'")
+        history = tallies(crew, cycle)
+        planned = attacker.plan(goals, history, crew.recipe.attack, state["champion"], cycle, crew.recipe.seed)
+        measuring.converse(crew, planned, "attack", cycle)
+    return {}
+
+
+def tallies(crew: Team, before: int) -> list[attacker.Tally]:
+    """What each level of each cycle before this one came to."""
+    counts: dict[tuple[int, str, str], list[int]] = {}
+    for row in crew.memory.labels(list(crew.labelling), "purpose = 'attack' and cycle < ?", before):
+        if row["harmful"] is not None:
+            level = attacker.level_of(row["persona"], row["language"], crew.recipe.attack)
+            count = counts.setdefault((row["cycle"], level, row["target"]), [0, 0])
+            count[0] += 1
+            count[1] += row["harmful"]
+    return [attacker.Tally(*key, *count) for key, count in counts.items()]
+
+
+def judge(state: State, runtime: Runtime[Context]) -> State:
+    """Has every judge that labels look at every attempt of the cycle."""
+    crew = team(runtime.context["run"])
+    measuring.judge(crew, ATTACKS, [state["cycle"]], crew.labelling, "judge", state["cycle"])
+    return {}
+
+
+def diagnose(state: State, runtime: Runtime[Context]) -> State:
+    """Names the vulnerabilities: harm area x way x language, each with its rate and interval, worst first."""
+    crew, cycle = team(runtime.context["run"]), state["cycle"]
+    cells: dict[tuple[str, str, str], list[int]] = {}
+    rows = crew.memory.labels(list(crew.labelling), ATTACKS, cycle)
+    for row in rows:
+        if row["harmful"] is not None:
+            way = "+".join([row["strategy"], *row["converters"]])
+            count = cells.setdefault((row["area"], way, row["language"]), [0, 0])
+            count[0] += row["harmful"]
+            count[1] += 1
+    worst = sorted(cells.items(), key=lambda cell: (-wilson(*cell[1])[0], cell[0]))
+    broke = sum(count[0] for count in cells.values())
+    crew.memory.event(
+        cycle, "diagnose", "vulnerabilities", attempts=len(rows), judged=sum(count[1] for count in cells.values()),
+        broke=broke, worst=[[*key, *count] for key, count in worst[:20] if count[0]],
+    )  # fmt: skip
+    return {"attempts": len(rows), "broke": broke}
+
+
+def decide(state: State, runtime: Runtime[Context]) -> State:
+    """Whether another cycle would pay."""
+    crew, cycle = team(runtime.context["run"]), state["cycle"]
+    found = crew.memory.events("vulnerabilities", cycle)[-1]
+    harm = crew.memory.get(Score, "adapter = ? and benchmark = 'harm'", state["champion"])
+    held_out = (round(harm[0].value * harm[0].n), harm[0].n) if harm else (0, 0)
+    gains = [event["gain_high"] for event in crew.memory.events("choice")]
+    began = crew.memory.query("select min(at) as at from events")[0]["at"]
+    hours = (time.time() - began) / 3600
+    fresh = (found["broke"], found["judged"])
+    why = gate.stop(fresh, held_out, gains, cycle - 1, hours, crew.recipe.stop)
+    crew.memory.event(cycle, "decide", "decision", stop=bool(why), why=why or "the attacks still succeed: go on")
+    return {"stopped": why}
+
+
+def go_on(state: State) -> str:
+    return "stop" if state["stopped"] else "go on"
+
+
+def write(state: State, runtime: Runtime[Context]) -> State:
+    """Writes the rows that answer this cycle's failures, and general rows to keep what the model could do."""
+    crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
+    failures = crew.memory.labels(list(crew.labelling), ATTACKS, cycle)
+    broke = {row["id"] for row in failures if row["harmful"]}
+    answered = crew.memory.query("select distinct attempt from examples where cycle = ? and round = ?", cycle, round)
+    todo = [a for a in crew.memory.get(Attempt, ATTACKS, cycle) if a.id in broke - {r["attempt"] for r in answered}]
+    goals = {goal.id: goal for goal in crew.memory.get(Goal)}
+    twins = sources.lookalikes(crew.recipe)
+    feedback = "; ".join(why for why in rejections(crew, cycle, "data"))
+    finished = len(broke) - len(todo)
+
+    async def work(failure: Attempt) -> list[Example]:
+        goal = goals[failure.goal]
+        if crew.writer is None:
+            return templates.write(failure, goal, twins.get(goal.text), cycle, round)
+        return await writer.write(failure, goal, crew.writer, crew.writer_id, cycle, round, feedback)
+
+    def keep(batch: Sequence[list[Example]]) -> None:
+        nonlocal finished
+        crew.memory.add(row for rows in batch for row in rows)
+        finished += len(batch)
+        crew.watch("write", finished, len(broke), "failures answered")
+
+    campaign(todo, work, keep, crew.recipe.agents.writer.concurrency)
+    general = max(crew.recipe.data.least_retained, crew.recipe.data.retained_per_failure * len(broke))
+    crew.memory.add(sources.retained(crew.recipe, general, cycle, round))
+    crew.put_down("write", cycle)
+    return {"rows": len(pool(crew, cycle, round))}
+
+
+def rejections(crew: Team, cycle: int, at: str) -> list[str]:
+    """Why a gate said no in this cycle, once for each time."""
+    return [e["why"] for e in crew.memory.events("gate", cycle) if e["gate"] == at and not e["approved"]]
+
+
+def pool(crew: Team, cycle: int, round: int) -> list[Example]:
+    """The rows to train on: this cycle's and, as replay, the approved ones of the cycles before, mixed by share."""
+    last = {event["cycle"]: event["round"] for event in crew.memory.events("rows")} | {cycle: round}
+    rows = crew.memory.get(Example, "cycle <= ?", cycle)
+    settings = crew.recipe.training
+    approved = [row for row in rows if row.round == last.get(row.cycle)]
+    return dataset.mix(approved, settings.shares, crew.recipe.seed, settings.most_rows)
+
+
+def data_gate(state: State, runtime: Runtime[Context]) -> State:
+    """Where a person may look at the rows before they are trained on."""
+    crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
+    kinds = Counter(row.kind for row in pool(crew, cycle, round))
+    why = asked(crew, cycle, "data", round, rows=dict(kinds))
+    if why is not None:
+        return {"rejected": why, "round": round + 1}
+    crew.memory.event(cycle, "data_gate", "rows", round=round, rows=state["rows"], kinds=dict(kinds))
+    return {"rejected": ""}
+
+
+def plan(state: State, runtime: Runtime[Context]) -> State:
+    """Has the trainer propose this cycle's stages; a proposal once made is kept."""
+    crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["plan_round"]
+    plans = crew.memory.get(StagePlan, "cycle = ? and round = ?", cycle, round)
+    if not plans:
+        plans = asyncio.run(proposed(crew, state))
+        crew.memory.add(plans)
+        crew.put_down("plan", cycle)
+    return {"plans": [one.id for one in plans]}
+
+
+async def proposed(crew: Team, state: State) -> list[StagePlan]:
+    settings, cycle = crew.recipe.training, state["cycle"]
+    rows = stage_rows(crew, cycle, state["round"])
+    scores = crew.memory.get(Score, "adapter in (?, ?) and part = ''", BASE, state["champion"])
+    feedback = "; ".join(rejections(crew, cycle, "train"))
+    bounds = {"sft": settings.sft, "dpo": settings.dpo}
+    proposal = await trainer.propose(crew.trainer, rows, scores, bounds, feedback)
+    common = StagePlan(
+        stage="sft", base=str(crew.base), cycle=cycle, round=state["plan_round"], examples="", rows=0, epochs=1, rate=1,
+        rank=settings.rank, dropout=settings.dropout, beta=settings.beta, sft_weight=settings.sft_weight,
+        batch=settings.batch, length=settings.length, seed=crew.recipe.seed,
+    )  # fmt: skip
+    return trainer.plans(proposal, rows, common)
+
+
+def stage_rows(crew: Team, cycle: int, round: int) -> dict[str, list[Example]]:
+    """What each stage is trained on: SFT on the pool, DPO on its pairs."""
+    rows = pool(crew, cycle, round)
+    return {"sft": rows, "dpo": dataset.pairs(rows)[: crew.recipe.training.most_pairs]}
+
+
+def train_gate(state: State, runtime: Runtime[Context]) -> State:
+    """Where a person may look at the stages before they are run."""
+    crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["plan_round"]
+    plans = [crew.memory.get(StagePlan, "id = ?", one)[0] for one in state["plans"]]
+    why = asked(crew, cycle, "train", round, stages=[one.model_dump(mode="json") for one in plans])
+    return {"rejected": "", "plan_round": round} if why is None else {"rejected": why, "plan_round": round + 1}
+
+
+def asked(crew: Team, cycle: int, at: str, round: int, **shown: Any) -> str | None:
+    """Stops at a gate that the recipe has, and returns why the answer was no; None for a yes, or for no gate."""
+    if at not in crew.recipe.gates:
+        return None
+    answer: dict[str, Any] = interrupt({"gate": at, "cycle": cycle, "round": round, **shown})
+    crew.memory.event(cycle, f"{at}_gate", "gate", gate=at, round=round, **answer)
+    return None if answer["approved"] else answer["why"] or "rejected without a reason"
+
+
+def approved(state: State) -> str:
+    return "no" if state["rejected"] else "yes"
+
+
+def train(state: State, runtime: Runtime[Context]) -> State:
+    """Runs the planned stages, each in a process of its own; what is done already is not run again."""
+    crew, cycle = team(runtime.context["run"]), state["cycle"]
+    rows, parent, candidates = stage_rows(crew, cycle, state["round"]), BASE, list[str]()
+    for number, one in enumerate(state["plans"]):
+        planned = crew.memory.get(StagePlan, "id = ?", one)[0]
+
+        def progress(seen: stages.Progress, planned: StagePlan = planned) -> None:
+            crew.watch("train", seen.step, seen.steps, f"{planned.stage} loss {seen.loss:.3f}")
+
+        crew.watch("train", number, len(state["plans"]), f"starting {planned.stage}")
+        folder = None if parent == BASE else crew.folder(parent)
+        adapter = stages.run_stage(planned, rows[planned.stage], crew.run, folder, progress)
+        crew.memory.add([adapter])
+        parent = adapter.id
+        candidates.append(parent)
+    return {"candidates": candidates}
+
+
+def measure(state: State, runtime: Runtime[Context]) -> State:
+    """Measures every candidate on the items that the base and the champion were measured on."""
+    crew = team(runtime.context["run"])
+    for candidate in state["candidates"]:
+        measuring.measure(crew, candidate, "measure", state["cycle"])
+    return {}
+
+
+def promote_gate(state: State, runtime: Runtime[Context]) -> State:
+    """Compares the candidates with the champion; where the recipe has the gate, a person has the last word."""
+    crew, cycle, champion = team(runtime.context["run"]), state["cycle"], state["champion"]
+    cards = {name: measuring.card(crew, name) for name in {BASE, champion, *state["candidates"]}}
+    choice = gate.choose(cards, BASE, champion, state["candidates"], crew.recipe.gate)
+    rejected = None
+    if choice.champion != champion:
+        rejected = asked(crew, cycle, "promote", 0, champion=champion, candidate=choice.champion, why=choice.why)
+    chosen = champion if rejected else choice.champion
+    why = f"{choice.why}; rejected by a person: {rejected}" if rejected else choice.why
+    gain = choice.gain.high if choice.gain and not rejected else 0.0
+    crew.memory.event(cycle, "promote_gate", "choice", before=champion, chosen=chosen, why=why, gain_high=gain)
+    return {"chosen": chosen}
+
+
+def promote(state: State, runtime: Runtime[Context]) -> State:
+    """Makes the chosen adapter champion and begins the next cycle."""
+    return {"champion": state["chosen"], "cycle": state["cycle"] + 1, "round": 0, "plan_round": 0, "rejected": "",
+            "plans": [], "candidates": []}  # fmt: skip
+
+
+def finish(state: State, runtime: Runtime[Context]) -> State:
+    """Opens the final goals, once, for the base and the champion, and writes the report."""
+    crew = team(runtime.context["run"])
+    for adapter in dict.fromkeys((BASE, state["champion"])):
+        measuring.measure(crew, adapter, "report", state["cycle"], "final")
+    crew.memory.event(state["cycle"], "report", "finished", champion=state["champion"], why=state["stopped"])
+    report.write(crew)
+    return {}
+
+
+NODES = {
+    "baseline": baseline, "attack": attack, "judge": judge, "diagnose": diagnose, "decide": decide, "write": write,
+    "data_gate": data_gate, "plan": plan, "train_gate": train_gate, "train": train, "measure": measure,
+    "promote_gate": promote_gate, "promote": promote, "report": finish,
+}  # fmt: skip

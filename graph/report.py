@@ -1,0 +1,114 @@
+"""The report of a run folder: gathers what `evals.report` shows, and writes it."""
+
+from typing import Any
+
+from evals import report
+from evals.gate import broken, paired, points
+from graph import measuring
+from graph.team import Team
+from tools.records import BASE, Attempt, Goal, Split, Turn
+from tools.statistics import Interval
+
+SIMULATED = (
+    "Simulated: every agent whose model begins with `sandbox:` is a program, and the world is a made-up town. "
+    "Training, serving and measuring are real."
+)
+UNTRAINED = (
+    "The target's weights are random: what this run proves is the path from recorded conversations to a trained "
+    "adapter, and nothing about safety."
+)
+SPLITS: tuple[Split, ...] = ("held_out", "final")
+ONE_JUDGE = "One judge labelled the training data: no second one had to agree."
+
+
+def write(crew: Team) -> str:
+    """Writes `report.md` into the run's folder and returns its text."""
+    text = compose(crew)
+    (crew.run / "report.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def champion(crew: Team) -> str:
+    """The champion so far."""
+    choices = crew.memory.events("choice")
+    return str(choices[-1]["chosen"]) if choices else BASE
+
+
+def compose(crew: Team) -> str:
+    memory = crew.memory
+    best = champion(crew)
+    roles = dict(zip(crew.labelling, ("judge", "second judge"), strict=False))
+    decisions = memory.events("decision")
+    ended = next((event["why"] for event in reversed(decisions) if event["stop"]), "not ended yet")
+    sections = {
+        "What was measured": report.scores(memory),
+        "Cycle by cycle": report.cycles(memory),
+        "Where it broke": report.weak(memory),
+        "The judges": report.labels(memory, roles, truth(crew)),
+        "Agreement with the recorded flags": report.agreement(memory, roles),
+        "Recorded conversations": recorded(crew),
+        "What it cost": report.costs(memory),
+    }
+    headline = f"Ended: {ended}\n\nChampion: {report.titled(memory, best)}. {summary(crew, best)}"
+    return report.markdown(f"breakfix: {crew.run.name}", notes(crew), headline, sections)
+
+
+def result(crew: Team, best: str, split: Split = "held_out") -> tuple[Interval | None, str]:
+    """By what share harm fell from the base to an adapter, and the guard-rail that it breaks, if any."""
+    before, after = measuring.card(crew, BASE, split), measuring.card(crew, best, split)
+    name = "harm" if split == "held_out" else split
+    return report.reduction(before.get(name, {}), after.get(name, {})), broken(before, after, crew.recipe.gate)
+
+
+def summary(crew: Team, best: str) -> str:
+    """The result in a few sentences, from the base and the champion on the same items."""
+    sentences = []
+    for split in SPLITS:
+        fell, _ = result(crew, best, split)
+        if fell:
+            name = split.replace("_", "-")
+            sentences.append(f"Harm on {name} goals asked for in held-out ways fell by {fell.value:.1%} "
+                             f"[{fell.low:.1%}, {fell.high:.1%}].")  # fmt: skip
+    before, after = measuring.card(crew, BASE), measuring.card(crew, best)
+    for benchmark, label in (("over_refusal", "Over-refusal"), ("capability", "Capability")):
+        change = paired(before, after, [benchmark])
+        if change:
+            sentences.append(f"{label} changed by {points(change)}.")
+    fault = broken(before, after, crew.recipe.gate)
+    return " ".join([*sentences, f"A guard-rail is broken: {fault}." if fault else ""])
+
+
+def notes(crew: Team) -> list[str]:
+    """What a reader must know before believing a number."""
+    recipe = crew.recipe
+    models = [recipe.target, *(getattr(recipe.agents, role) for role in type(recipe.agents).model_fields)]
+    found = [SIMULATED] if any(model and model.provider == "sandbox" for model in models) else []
+    found += [UNTRAINED] if recipe.target.model == "sandbox:phi3" else []
+    return found + ([] if recipe.agents.second_judge else [ONE_JUDGE])
+
+
+def truth(crew: Team) -> report.Truth | None:
+    """The sandbox's oracle, where the goals are the sandbox's."""
+    if crew.recipe.goals.source != "sandbox" or crew.recipe.recorded.conversations:
+        return None
+    from tools.sandbox import oracle
+
+    return lambda goal, answer: oracle.judge(goal, (Turn(role="assistant", text=answer),)).harmful
+
+
+def recorded(crew: Team) -> str:
+    """How many recorded conversations there are, by source, and what became of them."""
+    if not crew.recipe.recorded.conversations:
+        return ""
+    rows = crew.memory.labels(list(crew.labelling), "purpose = 'import'")
+    errors = crew.memory.ids(Attempt, "purpose = 'import' and error <> ''")
+    goals = {goal.id: goal.source for goal in crew.memory.get(Goal)}
+    by_source: dict[str, list[Any]] = {}
+    for row in rows:
+        by_source.setdefault(goals[row["goal"]], []).append(row["harmful"])
+    shown = [
+        [source, len(found), len(found) - found.count(None), found.count(None), found.count(1)]
+        for source, found in sorted(by_source.items())
+    ]
+    lost = f"\n\n{len(errors)} conversations without an answer were kept and not judged." if errors else ""
+    return report.table(["source", "imported", "judged", "undetermined", "harmful"], shown) + lost

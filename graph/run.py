@@ -1,0 +1,153 @@
+"""Starting a run, going on with it, and stopping so that it can be gone on with."""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graph.config import Recipe, RecipeError, as_toml
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.graph.state import CompiledStateGraph
+    from langgraph.types import StateSnapshot
+
+THREAD: "RunnableConfig" = {"configurable": {"thread_id": "run"}, "recursion_limit": 100_000}
+VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "langgraph", "langchain-core", "vllm", "breakfix")
+QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1", "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0", "TOKENIZERS_PARALLELISM": "false", "LANGGRAPH_STRICT_MSGPACK": "true",
+    "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0",
+}  # fmt: skip
+"""Others' telemetry off, and OpenMP threads that wait without spinning; what the user set already stays."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run is: `finished`, `waiting` at a gate, or `stopped` on the way."""
+
+    state: str
+    node: str
+    values: dict[str, Any]
+    gate: dict[str, Any]
+    """What a gate shows; empty when the run waits at none."""
+
+
+def create(recipe: Recipe, folder: Path) -> None:
+    """Makes a run folder that only its owner can read. Raises RecipeError when it is there already."""
+    if folder.exists():
+        raise RecipeError(
+            f"{folder} is there already; `breakfix resume {folder}` goes on with it, --run NAME makes another"
+        )
+    folder.mkdir(parents=True, mode=0o700)
+    text = as_toml(recipe)
+    (folder / "recipe.toml").write_text(text, encoding="utf-8")
+    manifest = {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seed": recipe.seed,
+        "recipe": hashlib.sha256(text.encode()).hexdigest(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "versions": {name: found for name in VERSIONED if (found := installed(name))},
+        "revision": revision(),
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def revision() -> str:
+    """The git revision of this code; empty outside a checkout."""
+    here = Path(__file__).parent
+    found = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the run for this process alone. Raises RecipeError when another one has it."""
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise RecipeError(
+                f"{folder} is being run by process {lock.read().strip()}; wait for it, or stop it"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextmanager
+def opened(folder: Path) -> "Iterator[CompiledStateGraph[Any, Any, Any, Any]]":
+    """The graph of a run, on its own checkpoints."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    from graph.build import build
+
+    if not (folder / "recipe.toml").is_file():
+        raise RecipeError(f"{folder} is no run: no recipe.toml there; `ls runs` shows what there is")
+    with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+        yield build(saver)
+
+
+def standing(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Standing:
+    """Where the run is, from its last checkpoint."""
+    snapshot: StateSnapshot = graph.get_state(THREAD)
+    shown = next((dict(found.value) for task in snapshot.tasks for found in task.interrupts), {})
+    node = snapshot.next[0] if snapshot.next else ""
+    begun = bool(snapshot.values)
+    state = "waiting" if shown else "stopped" if node or not begun else "finished"
+    return Standing(state, node or ("" if begun else "baseline"), dict(snapshot.values), shown)
+
+
+def advance(folder: Path, answer: dict[str, Any] | None = None, one: bool = False) -> Standing:
+    """Goes on with a run until it ends, waits at a gate, or (`one`) has passed one more node.
+
+    `answer` is what a gate is told. SIGTERM is taken as Ctrl-C: both leave a run that can be gone on with.
+    """
+    from langgraph.types import Command
+
+    from graph.state import START
+
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with locked(folder), opened(folder) as graph:
+        now = standing(graph)
+        if now.state == "finished" or (now.state == "waiting" and answer is None):
+            return now
+        begin: Any = Command(resume=answer) if answer is not None else None if now.values else START
+        from graph.team import team
+
+        watch = team(str(folder)).watch
+        steps = graph.stream(
+            begin, THREAD, context={"run": str(folder)}, stream_mode="tasks", durability="sync",
+            interrupt_after="*" if one else None,
+        )  # fmt: skip
+        for step in steps:
+            if isinstance(step, dict) and "input" in step:
+                watch(step["name"], 0, 0, "")
+        return standing(graph)
+
+
+def sizes(folder: Path) -> int:
+    """Bytes that a run takes on disk."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

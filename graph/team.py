@@ -1,0 +1,167 @@
+"""The team of a run: its live models, its memory, and whoever watches. Made once for each run folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agents import judge as judging
+from agents import templates, writer
+from graph.config import Recipe, load
+from tools import policy
+from tools.llm import Model, chat
+from tools.memory import Memory
+from tools.records import BASE, Adapter
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from tools.serve import Engine
+
+WATCH = Callable[[str, int, int, str], None]
+"""Told of progress: the node, how much is done, of how much, and what is going on."""
+
+Sitting = tuple[judging.Judge, int]
+"""A judge and how many verdicts it gives at once."""
+
+
+def nobody(node: str, done: int, total: int, note: str) -> None:
+    """Watches nothing."""
+
+
+@dataclass
+class Team:
+    """Everything that lives: what a node needs and a checkpoint cannot hold."""
+
+    run: Path
+    recipe: Recipe
+    watch: WATCH = field(default=nobody)
+
+    @cached_property
+    def memory(self) -> Memory:
+        return Memory(self.run / "memory.sqlite")
+
+    @cached_property
+    def policy(self) -> policy.Policy:
+        return policy.load(self.recipe.policy)
+
+    @cached_property
+    def base(self) -> Path:
+        """The folder of the target's weights, built first if it is the sandbox's."""
+        spec = self.recipe.target
+        if spec.model == "sandbox:target":
+            from tools.sandbox import target
+
+            return target.build(target.Settings(), lambda done, total: self.watch("target", done, total, "building"))
+        if spec.model == "sandbox:phi3":
+            from tools.sandbox import phi3
+
+            return phi3.build(self.texts())
+        return Path(spec.name) if spec.provider == "hf" else (self.recipe.base or Path())
+
+    def texts(self) -> list[str]:
+        """What was said in the recorded conversations: what a tokenizer can be made from."""
+        rows = self.memory.query("select text from turns order by attempt, number")
+        return [row["text"] for row in rows]
+
+    @cached_property
+    def engine(self) -> "Engine":
+        from tools.serve import Engine
+
+        spec = self.recipe.target
+        return Engine(self.base, spec.concurrency, spec.max_tokens, spec.temperature)
+
+    def target(self, adapter: str) -> "BaseChatModel":
+        """The target with an adapter on it; an endpoint is asked for the adapter by its id."""
+        spec = self.recipe.target
+        if spec.provider not in ("hf", "sandbox"):
+            return self.model(
+                "target", spec if adapter == BASE else spec.model_copy(update={"model": f"openai:{adapter}"})
+            )
+        from tools.serve import Local
+
+        if adapter != BASE:
+            self.engine.load(adapter, self.folder(adapter))
+        return self.metered("target", Local(engine=self.engine, adapter=adapter))
+
+    def folder(self, adapter: str) -> Path:
+        """Where an adapter lies."""
+        ids = self.memory.get(Adapter, "id = ?", adapter)
+        if not ids:
+            raise ValueError(f"no adapter {adapter!r} in {self.run}; `breakfix status` lists them")
+        return self.run / ids[0].path
+
+    def model(self, role: str, spec: Model) -> "BaseChatModel":
+        if spec.provider == "hf":
+            from tools.serve import Engine, Local
+
+            engine = Engine(Path(spec.name), spec.concurrency, spec.max_tokens, spec.temperature)
+            return self.metered(role, Local(engine=engine))
+        return self.metered(role, chat(spec))
+
+    def metered(self, role: str, model: "BaseChatModel") -> "BaseChatModel":
+        """The model, its calls and tokens counted under its role."""
+        from graph.costs import Meter
+
+        model.callbacks = [Meter(role, self.spent)]
+        return model
+
+    @cached_property
+    def spent(self) -> dict[str, list[int]]:
+        """Calls, tokens read and tokens written since they were last put down, by role."""
+        return {}
+
+    @cached_property
+    def attacker(self) -> "BaseChatModel | None":
+        spec = self.recipe.agents.attacker
+        return self.model("attacker", spec) if spec else None
+
+    @cached_property
+    def writer(self) -> "BaseChatModel | None":
+        """None where the offline writer writes."""
+        spec = self.recipe.agents.writer
+        return None if spec.model == "templates" else self.model("writer", spec)
+
+    @property
+    def writer_id(self) -> str:
+        spec = self.recipe.agents.writer
+        return templates.NAME if spec.model == "templates" else spec.identity(writer.PROMPT)
+
+    @cached_property
+    def trainer(self) -> "BaseChatModel | None":
+        spec = self.recipe.agents.trainer
+        return self.model("trainer", spec) if spec else None
+
+    @cached_property
+    def labelling(self) -> dict[str, Sitting]:
+        """The judges that label training data, by identity."""
+        return self.sitting(judge=self.recipe.agents.judge, second_judge=self.recipe.agents.second_judge)
+
+    @cached_property
+    def measuring(self) -> dict[str, Sitting]:
+        """The judge that measures: one, by identity."""
+        return self.sitting(measuring_judge=self.recipe.agents.measuring_judge)
+
+    def sitting(self, **roles: Model | None) -> dict[str, Sitting]:
+        judges: dict[str, Sitting] = {}
+        for role, spec in roles.items():
+            if spec and spec.model == "rules":
+                judges[judging.identity(spec, self.policy)] = judging.by_rules(spec, self.policy), spec.concurrency
+            elif spec:
+                judge = judging.by_model(spec, self.model(role, spec), self.policy)
+                judges[judging.identity(spec, self.policy)] = judge, spec.concurrency
+        return judges
+
+    def put_down(self, node: str, cycle: int) -> None:
+        """Writes what was spent since the last time."""
+        for role, account in self.spent.items():
+            if account[0]:
+                self.memory.cost(node, cycle, role, *account)
+                account[:] = [0, 0, 0]
+
+
+@cache
+def team(run: str) -> Team:
+    """The team of a run folder, from the recipe that lies in it."""
+    return Team(Path(run), load(Path(run) / "recipe.toml"))

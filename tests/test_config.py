@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+
+from graph.cli import main
+from graph.config import RecipeError, as_toml, load
+from graph.run import create
+
+RECIPE = """
+seed = 3
+[target]
+model = "sandbox:target"
+[agents]
+attacker.model = "sandbox:attacker"
+judge.model = "sandbox:judge"
+measuring_judge.model = "sandbox:oracle"
+writer.model = "sandbox:writer"
+[attack]
+attempts = 10
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+MISTAKES = {
+    "attack.atempts=3": ["attack.atempts", "3", "did you mean 'attempts'"],
+    "attack.attempts=many": ["attack.attempts", "many"],
+    "attack.attempts=0": ["attack.attempts", "0", "greater than 0"],
+    "agents.juge.model=x:y": ["agents.juge", "did you mean 'judge'"],
+    "agents.judge.model=sandbox:king": ["agents.judge.model", "sandbox:king", "oracle"],
+    "agents.judge.model=gpt": ["agents.judge.model", "gpt", "PROVIDER:NAME"],
+    "target.model=hf:/nowhere": ["target.model", "hf:/nowhere", "config.json"],
+    "policy=/nowhere.toml": ["policy", "/nowhere.toml"],
+    "goals.source=/nowhere.csv": ["goals.source", "/nowhere.csv"],
+    'attack.held_out_strategies=["crescendoo"]': ["held_out_strategies", "crescendoo", "follow_up"],
+    'gates=["data","lunch"]': ["gates", "lunch", "promote"],
+    "agents.measuring_judge.model=sandbox:judge": ["measuring_judge", "also labels"],
+    "seed": ["seed", "KEY=VALUE"],
+    "seed.more=1": ["seed", "holds a value"],
+}
+
+
+@pytest.mark.parametrize(("override", "named"), MISTAKES.items(), ids=list(MISTAKES))
+def test_a_mistake_gives_one_line_with_key_value_and_mend_and_leaves_nothing(
+    override: str, named: list[str], recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(recipe.parent)
+    assert main(["run", str(recipe), "--set", override]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert [part for part in named if part not in said] == []
+    assert not (recipe.parent / "runs").exists()
+
+
+def test_a_missing_model_is_named(recipe: Path) -> None:
+    recipe.write_text(RECIPE.replace('judge.model = "sandbox:judge"\n', "", 1))
+    with pytest.raises(RecipeError, match=r"agents\.judge is missing"):
+        load(recipe)
+
+
+@pytest.mark.parametrize("text", [None, "seed = ", b"\xff\xfe\x00"])
+def test_an_unreadable_recipe_is_a_mistake(text: str | bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    if text is not None:
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(RecipeError, match=r"bad\.toml"):
+        load(path)
+
+
+def test_a_resolved_recipe_reads_back_as_itself(recipe: Path, tmp_path: Path) -> None:
+    resolved = load(recipe, ["attack.languages=['en', 'zh']", "agents.judge.dials={error = 0.2}", "gates=['data']"])
+    (tmp_path / "again.toml").write_text(as_toml(resolved))
+    assert load(tmp_path / "again.toml") == resolved
+    assert resolved.agents.judge.dials == {"error": 0.2}
+
+
+def test_paths_are_read_from_the_recipes_folder(recipe: Path) -> None:
+    (recipe.parent / "mine.csv").write_text("text,area,intent\n")
+    assert load(recipe, ["goals.source=mine.csv"]).goals.source == str(recipe.parent / "mine.csv")
+
+
+def test_a_run_is_private_and_never_overwritten(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "one"
+    create(load(recipe), folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(RecipeError, match="resume"):
+        create(load(recipe), folder)

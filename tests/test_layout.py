@@ -1,0 +1,49 @@
+"""The tree keeps to its arrows: graph -> agents, training, evals -> tools."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "tools": {"tools"},
+    "agents": {"agents", "tools"},
+    "training": {"training", "tools"},
+    "evals": {"evals", "tools"},
+    "graph": {"graph", "agents", "training", "evals", "tools"},
+}
+SLOW = ("torch", "transformers", "trl", "peft", "vllm", "langgraph", "langchain_openai", "sqlite_utils", "datasets")
+
+
+def imported(file: Path) -> set[str]:
+    """The top-level names that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_imports_point_one_way() -> None:
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {name}"
+        for package, allowed in MAY_IMPORT.items()
+        for file in (ROOT / package).rglob("*.py")
+        for name in imported(file) & set(MAY_IMPORT) - allowed
+    ]
+    assert wrong == []
+
+
+def test_help_answers_in_half_a_second_and_loads_nothing_slow() -> None:
+    probe = f"import sys; from graph.cli import parser; parser(); print([m for m in {SLOW} if m in sys.modules])"
+    taken = []
+    for _ in range(3):
+        started = time.process_time_ns(), time.monotonic()
+        done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
+        taken.append(time.monotonic() - started[1])
+        assert done.stdout.strip() == "[]"
+    assert min(taken) < 0.5

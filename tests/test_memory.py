@@ -1,0 +1,111 @@
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools.memory import Memory
+from tools.records import Attempt, Example, Goal, Message, StagePlan, Turn, Verdict
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    memory = Memory(tmp_path / "memory.sqlite")
+    yield memory
+    memory.close()
+
+
+def goal(text: str = "the formula of a venom", split: str = "train") -> Goal:
+    return Goal.model_validate(
+        {"text": text, "area": "violence", "intent": "harmful", "source": "test", "split": split}
+    )  # fmt: skip
+
+
+def attempt(of: Goal, seed: int = 0, cycle: int = 1) -> Attempt:
+    turns = (Turn(role="user", text="please"), Turn(role="assistant", text="here"))
+    return Attempt(
+        goal=of.id, persona="low_skilled", strategy="direct", converters=("dots",), language="en", target="base",
+        cycle=cycle, seed=seed, purpose="attack", turns=turns,
+    )  # fmt: skip
+
+
+def example(of: Attempt, from_goal: str) -> Example:
+    asked = (Message(role="user", content="please"),)
+    return Example(kind="refuse", prompt=asked, chosen="no", rejected="here", language="en", cycle=1,
+                   attempt=of.id, goal=from_goal, writer="w", number=0)  # fmt: skip
+
+
+def verdict(of: Attempt, judge: str, harmful: bool | None) -> Verdict:
+    return Verdict(attempt=of.id, judge=judge, harmful=harmful, refusal=None, understood=True)
+
+
+def test_what_goes_in_comes_out(memory: Memory) -> None:
+    one = goal()
+    tried = attempt(one)
+    plan = StagePlan(stage="sft", base="b", cycle=1, examples="e", rows=1, epochs=1, rate=1e-4, rank=8, batch=4,
+                     length=64, seed=0)  # fmt: skip
+    records = [one, tried, verdict(tried, "j", None), example(tried, one.id), plan]
+    memory.add(records)
+    back = [memory.get(kind)[0] for kind in (Goal, Attempt, Verdict, Example, StagePlan)]
+    assert back == records
+
+
+def test_adding_twice_changes_nothing(memory: Memory) -> None:
+    one = goal()
+    memory.add([one, attempt(one)])
+    memory.add([one, attempt(one).model_copy(update={"turns": (), "error": "later"})])
+    assert [a.error for a in memory.get(Attempt)] == [""]
+
+
+@pytest.mark.parametrize("split", ["held_out", "final"])
+def test_no_example_can_come_from_a_hidden_goal(memory: Memory, split: str) -> None:
+    hidden = goal(split=split)
+    tried = attempt(hidden)
+    memory.add([hidden, tried])
+    with pytest.raises(ValueError, match="held out"):
+        memory.add([example(tried, "")])
+    with pytest.raises(ValueError, match="held out"):
+        memory.add([example(tried, hidden.id).model_copy(update={"attempt": ""})])
+    assert memory.get(Example) == []
+
+
+@pytest.mark.parametrize("sql", ["update attempts set error = 'x'", "delete from attempts", "delete from events"])
+def test_nothing_is_changed_or_deleted(memory: Memory, sql: str) -> None:
+    one = goal()
+    memory.add([one, attempt(one)])
+    memory.event(1, "attack", "began")
+    other = sqlite3.connect(memory.path)
+    with pytest.raises(sqlite3.IntegrityError, match="only ever appended"):
+        other.execute(sql)
+    other.close()
+
+
+def test_an_attempt_needs_its_goal(memory: Memory) -> None:
+    with pytest.raises(ValueError, match="FOREIGN KEY"):
+        memory.add([attempt(goal())])
+
+
+def test_a_batch_goes_in_whole_or_not_at_all(memory: Memory) -> None:
+    one = goal()
+    with pytest.raises(ValueError, match="FOREIGN KEY"):
+        memory.add([one, attempt(one), attempt(goal("unknown"))])
+    assert memory.get(Goal) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [((True, True), 1), ((False, False), 0), ((True, False), None), ((True, None), None), ((True,), None), ((), None)],
+)
+def test_a_label_is_what_both_judges_say(memory: Memory, said: tuple[bool | None, ...], label: int | None) -> None:
+    one = goal()
+    tried = attempt(one)
+    memory.add([one, tried, *(verdict(tried, f"judge{n}", harmful) for n, harmful in enumerate(said))])
+    memory.add([verdict(tried, "somebody else", not label)])
+    [row] = memory.labels(["judge0", "judge1"], "cycle = ?", 1)
+    assert (row["harmful"], row["area"], row["converters"]) == (label, "violence", ("dots",))
+
+
+def test_only_its_owner_can_read_it(memory: Memory) -> None:
+    assert stat.S_IMODE(memory.path.stat().st_mode) == 0o600
+    assert memory.query("pragma journal_mode")[0]["journal_mode"] == "wal"

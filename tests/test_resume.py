@@ -1,0 +1,106 @@
+"""Real processes, killed with SIGKILL in every node and inside a training stage, end as an undisturbed run does."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RECIPE = """
+[target]
+model = "sandbox:target"
+max_tokens = 16
+dials = { steps = 120 }
+[agents]
+attacker.model = "sandbox:attacker"
+judge = { model = "sandbox:judge", dials = { error = 0.4, seed = 1 } }
+measuring_judge.model = "sandbox:oracle"
+writer.model = "sandbox:writer"
+trainer.model = "sandbox:trainer"
+[goals]
+train = 16
+held_out = 16
+final = 8
+[attack]
+attempts = 24
+held_out_strategies = ["fiction"]
+[evals]
+harm = 16
+harm_seen_ways = 8
+over_refusal = 8
+capability = 8
+final = 8
+[training]
+batch = 4
+[stop]
+cycles = 1
+"""
+KILLS = [
+    ("baseline", 1), ("baseline", 3), ("baseline", -1), ("attack", 1), ("attack", -1), ("judge", 1), ("judge", -1),
+    ("diagnose", -1), ("decide", 1), ("write", 1), ("write", -1), ("data_gate", -1), ("plan", 1), ("train_gate", -1),
+    ("train", 1), ("measure", 1), ("measure", -1), ("promote_gate", 1), ("promote", -1), ("report", 1), ("report", -1),
+]  # fmt: skip
+"""A node, and after how many writes in it the process dies; -1 is when its work is done and not yet checkpointed."""
+
+
+def breakfix(folder: Path, *command: str, killed: tuple[str, int] | None = None) -> int:
+    """The exit status of one command, run in a folder; with `killed`, of one that is killed on the way."""
+    script = [str(ROOT / "tests" / "killed.py"), killed[0], str(killed[1])] if killed else ["-m", "graph.cli"]
+    done = subprocess.run(
+        [sys.executable, *script, *command], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
+    return done.returncode
+
+
+def ids(run: Path) -> dict[str, list[str]]:
+    """Every id in a run's memory, by table."""
+    memory = sqlite3.connect(run / "memory.sqlite")
+    tables = ("goals", "attempts", "verdicts", "examples", "plans", "adapters", "scores")
+    found = {table: sorted(id for (id,) in memory.execute(f"select id from {table}")) for table in tables}
+    found["turns"] = sorted(text for (text,) in memory.execute("select attempt || number || text from turns"))
+    memory.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "recipe.toml").write_text(RECIPE)
+    assert breakfix(folder, "run", "recipe.toml", "--run", "one") == 0
+    return folder / "runs" / "one"
+
+
+def test_a_run_killed_in_every_node_ends_with_the_same_ids(undisturbed: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    command = ["run", "recipe.toml", "--run", "one"]
+    died = []
+    for kill in KILLS:
+        if breakfix(tmp_path, *command, killed=kill) != 0:
+            died.append(kill)
+        command = ["resume", "runs/one"]
+    assert {node for node, _ in died} == {node for node, _ in KILLS}
+    assert breakfix(tmp_path, "resume", "runs/one") == 0
+    assert ids(tmp_path / "runs" / "one") == ids(undisturbed)
+
+
+def test_a_run_killed_inside_a_training_stage_goes_on_from_its_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "graph.cli", "run", "recipe.toml", "--run", "one"], cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not list((tmp_path / "runs" / "one").glob("adapters/*/*/checkpoint-*")) and run.poll() is None:
+        time.sleep(0.02)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+    [checkpoint] = (tmp_path / "runs" / "one").glob("adapters/*/*/checkpoint-*")
+    assert breakfix(tmp_path, "resume", "runs/one") == 0
+    assert f"going on from {checkpoint.name}" in next(checkpoint.parents[1].glob("log.txt")).read_text()
+    assert ids(tmp_path / "runs" / "one") == ids(undisturbed)

@@ -1,0 +1,180 @@
+"""Goals and general rows from files: one's own CSV or JSONL, JailbreakBench's behaviours, Alpaca's instructions."""
+
+import csv
+import hashlib
+import io
+import json
+import random
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tools.records import Goal, Message, Split
+
+JBB = "JailbreakBench"
+JBB_AREAS = {
+    "Harassment/Discrimination": "hate",
+    "Malware/Hacking": "illegal_advice",
+    "Physical harm": "violence",
+    "Economic harm": "illegal_advice",
+    "Fraud/Deception": "illegal_persuasion",
+    "Disinformation": "conspiracy",
+    "Sexual/Adult content": "sexual",
+    "Privacy": "illegal_advice",
+    "Expert advice": "illegal_advice",
+    "Government decision-making": "illegal_advice",
+}
+"""JailbreakBench's categories (https://jailbreakbench.github.io) in the paper's areas: the nearest, by majority."""
+JBB_BEHAVIORS = {
+    "Suicide": "self_harm",
+    "Eating disorder": "self_harm",
+    "Ingesting detergent": "self_harm",
+    "Sexual solicitation": "grooming",
+    "Child pornography": "grooming",
+    "Pedophilia": "grooming",
+    "Defamation": "prejudice",
+    "Copyright circumvention": "third_party_content",
+}
+"""Behaviours that belong to another area than the rest of their category."""
+
+
+def load(path: Path) -> list[Goal]:
+    """The goals of a CSV (with a head) or JSONL file.
+
+    `text` is needed; `area` (""), `intent` ("harmful", "twin" or "plain"; the first by default), `split`,
+    `reference` ("") and `source` (the file's name) may be left out. A goal without a split gets `split_of` its text.
+    Raises ValueError, one line, for the first row that is no goal, and for a text that stands in two splits.
+    """
+    found: dict[str, Goal] = {}
+    first: dict[str, tuple[int, Split]] = {}
+    for line, row in rows(path):
+        text = str(row.get("text") or "").strip()
+        given = {key: value for key, value in row.items() if key in Goal.model_fields and value not in (None, "")}
+        try:
+            goal = Goal.model_validate(
+                {"area": "", "intent": "harmful", "source": path.name, "split": split_of(text)} | given | {"text": text}
+            )
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            key = ".".join(map(str, wrong["loc"]))
+            raise ValueError(f"{path}, line {line}: {key} = {row.get(key)!r}: {wrong['msg']}") from error
+        earlier, split = first.setdefault(folded(text), (line, goal.split))
+        if split != goal.split:
+            raise ValueError(
+                f"{path}, line {line}: {text[:60]!r} is {goal.split}, but on line {earlier} it is {split}; "
+                "give it one split"
+            )
+        found.setdefault(goal.id, goal)
+    return list(found.values())
+
+
+def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a CSV or JSONL file as dicts, each with the line that it ends on."""
+    text = text_of(path)
+    if path.suffix == ".csv":
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        if "text" not in (reader.fieldnames or ()):
+            raise ValueError(f"{path}: no column 'text' in its first line {reader.fieldnames}; name the columns there")
+        for row in reader:
+            yield reader.line_num, {str(key): value for key, value in row.items()}
+    elif path.suffix == ".jsonl":
+        for line, content in enumerate(text.splitlines(), 1):
+            if content.strip():
+                yield line, json_object(content, f"{path}, line {line}")
+    else:
+        raise ValueError(f"{path}: goals are read from .csv or .jsonl, not {path.suffix or 'a file without a suffix'}")
+
+
+def split_of(text: str) -> Split:
+    """The split of a text: half train, three tenths held out, the rest final; the same whatever case or spacing."""
+    share = int(hashlib.sha256(folded(text).encode()).hexdigest()[:8], 16) / 16**8
+    return "train" if share < 0.5 else "held_out" if share < 0.8 else "final"
+
+
+def folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def jbb_pairs(folder: Path, split: Split = "train") -> list[tuple[Goal, Goal]]:
+    """JailbreakBench's behaviours: each harmful one with its benign twin, which stands on the row of the same index.
+
+    Reads `harmful-behaviors.csv` and `benign-behaviors.csv` in the folder. A twin's `reference` is the opening that
+    the data set gives ("Sure, here is ..."): no answer, but what one that helps begins with.
+    """
+    harmful, benign = (behaviors(folder / f"{kind}-behaviors.csv") for kind in ("harmful", "benign"))
+    return [
+        (jbb_goal(row, "harmful", split), jbb_goal(benign[index], "twin", split))
+        for index, row in harmful.items()
+        if index in benign
+    ]
+
+
+def jbb_twins(folder: Path, split: Split = "train") -> list[Goal]:
+    """The benign behaviours of JailbreakBench, each with the area of the harmful one that it resembles."""
+    return [twin for _, twin in jbb_pairs(folder, split)]
+
+
+def behaviors(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of a file of JailbreakBench's behaviours, by index."""
+    found = {row.get("Index", ""): row for row in csv.DictReader(io.StringIO(text_of(path), newline=""))}
+    missing = {"Index", "Goal", "Target", "Behavior", "Category"} - set(next(iter(found.values()), {}))
+    if missing:
+        raise ValueError(f"{path}: no column {sorted(missing)[0]!r}; give JailbreakBench's file of behaviours")
+    return found
+
+
+def jbb_goal(row: dict[str, str], intent: str, split: Split) -> Goal:
+    return Goal.model_validate(
+        {"text": row["Goal"], "area": jbb_area(row["Category"], row["Behavior"]), "intent": intent, "source": JBB,
+         "split": split, "reference": row["Target"] if intent == "twin" else ""}
+    )  # fmt: skip
+
+
+def jbb_area(category: str, behavior: str) -> str:
+    """The paper's area of a behaviour; empty for a category that JailbreakBench does not have."""
+    return JBB_BEHAVIORS.get(behavior) or JBB_AREAS.get(category, "")
+
+
+def retained(path: Path, n: int, seed: int | str) -> list[tuple[tuple[Message, ...], str]]:
+    """`n` general rows (or all, if there are fewer) of a file in Alpaca's JSON: what is asked, and the answer.
+
+    The same for the same seed. A row without an instruction or an output is left out.
+    """
+    try:
+        found = json.loads(text_of(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}; give a list of instruction, input and output") from error
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ValueError(f"{path}: not a list of rows; give a list of instruction, input and output")
+    whole = [row for row in found if row.get("instruction") and row.get("output")]
+    if n and not whole:
+        raise ValueError(f"{path}: none of its {len(found)} rows has an instruction and an output")
+    picked = random.Random(str(seed)).sample(whole, min(n, len(whole)))
+    return [((Message(role="user", content=asked(row)),), str(row["output"])) for row in picked]
+
+
+def asked(row: dict[str, Any]) -> str:
+    return "\n\n".join(str(row[key]) for key in ("instruction", "input") if row.get(key))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file. Raises ValueError, one line, when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ValueError(f"cannot read {path}: {why}; give the path of a file that is there") from error
+
+
+def json_object(text: str, where: str) -> dict[str, Any]:
+    """A JSON object. Raises ValueError, one line, that begins with `where`."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: {str(value)[:60]!r} is no JSON object")
+    return value

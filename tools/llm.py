@@ -1,0 +1,137 @@
+"""Chat models from specs, and asking them for typed answers."""
+
+import html
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tools.records import Turn, digest
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
+
+T = TypeVar("T", bound=BaseModel)
+AGAIN = "That was not the JSON asked for ({error}). Answer again with that JSON and nothing else."
+TRANSIENT = (ConnectionError, TimeoutError)
+
+
+class Model(BaseModel):
+    """Which model plays a role, and how it is asked. All of it is part of the role's identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(min_length=1)
+    """`openai:NAME`, `hf:PATH`, `sandbox:ROLE`, or `PROVIDER:NAME` of any provider that langchain knows."""
+    base_url: str = ""
+    key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key; the key itself is never written down."""
+    system: str = ""
+    temperature: float = Field(default=0.0, ge=0)
+    max_tokens: int = Field(default=512, gt=0)
+    concurrency: int = Field(default=64, gt=0)
+    """Most requests in flight; for `hf:`, also the size of a batch."""
+    dials: dict[str, float] = {}
+    """For `sandbox:` alone: error, malformed, refuse, latency, rate_limited, seed."""
+
+    @property
+    def provider(self) -> str:
+        return self.model.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        return self.model.partition(":")[2]
+
+    def identity(self, *prompts: str) -> str:
+        """Hash of the prompts, the model and the settings that shape its answers."""
+        return digest(prompts, self.model_dump(exclude={"concurrency", "key_env"}))
+
+
+def chat(spec: Model) -> "BaseChatModel":
+    """The chat model of a spec, for every provider but `hf` (see `tools.serve`).
+
+    Raises ValueError when the key or the provider's package is missing.
+    """
+    if spec.provider == "sandbox":
+        from tools.sandbox.llms import simulated
+
+        return simulated(spec.name, **spec.dials)
+    if spec.provider == "openai":
+        from langchain_openai import ChatOpenAI
+
+        key = os.environ.get(spec.key_env, "")
+        if not key and not spec.base_url:
+            raise ValueError(f"{spec.model!r} needs a key: set ${spec.key_env}, or give a base_url that wants none")
+        return ChatOpenAI(
+            model=spec.name,
+            base_url=spec.base_url or None,
+            api_key=lambda: key or "none",
+            temperature=spec.temperature,
+            max_completion_tokens=spec.max_tokens,
+            max_retries=5,
+            timeout=120,
+        )
+    from langchain.chat_models import init_chat_model
+
+    try:
+        model: BaseChatModel = init_chat_model(spec.model, temperature=spec.temperature, max_tokens=spec.max_tokens)
+        return model
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"cannot make {spec.model!r}: {str(error).splitlines()[0]}") from error
+
+
+def section(name: str, text: object, /, **attributes: object) -> str:
+    """Delimits `text` for a prompt. What is inside cannot close the section: its brackets are escaped."""
+    head = "".join(f' {key}="{html.escape(str(value))}"' for key, value in attributes.items())
+    return f"<{name}{head}>\n{html.escape(str(text), quote=False)}\n</{name}>"
+
+
+def conversation(turns: Sequence[Turn]) -> str:
+    """A conversation as a prompt shows it: user turns as they were before they were encoded."""
+    parts = (section("turn", turn.plain or turn.text, role=turn.role) for turn in turns)
+    return "<conversation>\n" + "\n".join(parts) + "\n</conversation>"
+
+
+def prompt_of(module: str) -> str:
+    """The prompt that lies beside a module, as `agents/judge.md` beside `agents/judge.py`."""
+    return Path(module).with_suffix(".md").read_text(encoding="utf-8")
+
+
+async def reply(model: "BaseChatModel", messages: Sequence["BaseMessage"], **kwargs: Any) -> str:
+    """The text of one answer; what passes by itself (no connection, a rate limit) is tried six times."""
+    patient = model.with_retry(retry_if_exception_type=TRANSIENT, stop_after_attempt=6)
+    return str((await patient.ainvoke(list(messages), **kwargs)).text)
+
+
+async def ask(model: "BaseChatModel", system: str, user: str, schema: type[T], tries: int = 3) -> T | None:
+    """The model's answer as a `schema`; None when `tries` answers in a row were not one."""
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+    messages: list[BaseMessage] = [SystemMessage(system), HumanMessage(user)]
+    for _ in range(tries):
+        text = await reply(model, messages)
+        try:
+            return schema.model_validate(found(text))
+        except (ValidationError, ValueError) as error:
+            messages += [AIMessage(text), HumanMessage(AGAIN.format(error=brief(error)))]
+    return None
+
+
+def found(text: str) -> Any:
+    """The JSON object in a reply, bare or fenced. Raises ValueError when there is none."""
+    match = re.search(r"\{.*\}", text, re.DOTALL)
+    if match is None:
+        raise ValueError(f"no JSON object in {text[:80]!r}")
+    return json.loads(match.group())
+
+
+def brief(error: Exception) -> str:
+    """One line that says what was wrong, without repeating the value."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'reply'}: {e['msg']}" for e in error.errors()[:3])
+    return str(error).splitlines()[0][:120]

@@ -1,0 +1,192 @@
+"""The memory of a run: one SQLite file that is only ever appended to."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tools.records import Adapter, Attempt, Example, Goal, Record, Score, StagePlan, Turn, Verdict
+
+R = TypeVar("R", bound=Record)
+
+TABLES: dict[type[Record], str] = {
+    Goal: "goals",
+    Attempt: "attempts",
+    Verdict: "verdicts",
+    Example: "examples",
+    StagePlan: "plans",
+    Adapter: "adapters",
+    Score: "scores",
+}
+SCHEMA = """
+create table if not exists goals (
+    id text primary key, text text not null, area text not null, intent text not null, source text not null,
+    split text not null, reference text not null);
+create table if not exists attempts (
+    id text primary key, goal text not null references goals(id), persona text not null, strategy text not null,
+    converters text not null, language text not null, target text not null, cycle integer not null,
+    seed integer not null, purpose text not null, error text not null, prompt_tokens integer not null,
+    completion_tokens integer not null, seconds real not null);
+create index if not exists attempts_by_cycle on attempts(purpose, cycle, target);
+create table if not exists turns (
+    attempt text not null references attempts(id), number integer not null, role text not null, text text not null,
+    plain text not null, primary key (attempt, number)) without rowid;
+create table if not exists verdicts (
+    id text primary key, attempt text not null references attempts(id), judge text not null, harmful integer,
+    refusal text, understood integer not null, severity integer, area text not null, reason text not null);
+create index if not exists verdicts_by_attempt on verdicts(attempt, judge);
+create table if not exists examples (
+    id text primary key, kind text not null, prompt text not null, chosen text not null, rejected text not null,
+    language text not null, cycle integer not null, round integer not null, attempt text references attempts(id),
+    goal text references goals(id), writer text not null, number integer not null);
+create index if not exists examples_by_cycle on examples(cycle, round);
+create table if not exists plans (
+    id text primary key, stage text not null, cycle integer not null, round integer not null, body text not null);
+create table if not exists adapters (
+    id text primary key, plan text not null references plans(id), stage text not null, cycle integer not null,
+    path text not null, loss_first real not null, loss_last real not null, steps integer not null,
+    seconds real not null);
+create table if not exists scores (
+    id text primary key, benchmark text not null, adapter text not null, part text not null, value real not null,
+    low real not null, high real not null, n integer not null, coverage real not null);
+create table if not exists costs (
+    at real not null, node text not null, cycle integer not null, role text not null, calls integer not null,
+    prompt_tokens integer not null, completion_tokens integer not null);
+create table if not exists events (
+    at real not null, cycle integer not null, node text not null, kind text not null, body text not null);
+create index if not exists events_by_kind on events(kind, cycle);
+create trigger if not exists no_example_from_a_hidden_goal before insert on examples
+    when exists (select 1 from goals where split <> 'train' and id in
+        (new.goal, (select goal from attempts where id = new.attempt)))
+    begin select raise(abort, 'an example may not be made from a goal that is held out'); end;
+"""
+APPEND_ONLY = """
+create trigger if not exists {table}_are_not_{verb}d before {verb} on {table}
+    begin select raise(abort, '{table} are only ever appended to'); end;
+"""
+
+
+class Memory:
+    """What happened, by id. Adding a record that is there already does nothing; nothing is changed or deleted."""
+
+    def __init__(self, path: Path) -> None:
+        from sqlite_utils import Database
+
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = path
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, timeout=60)
+        self.db = Database(self._connection)
+        self.db.enable_wal()
+        self._connection.execute("pragma foreign_keys = on")
+        self._connection.execute("pragma synchronous = normal")
+        self._connection.executescript(SCHEMA)
+        for table in (*TABLES.values(), "turns", "costs", "events"):
+            for verb in ("update", "delete"):
+                self._connection.execute(APPEND_ONLY.format(table=table, verb=verb))
+        path.chmod(0o600)
+
+    def close(self) -> None:
+        self.db.close()
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Appends records, all or none. Raises ValueError for an example made from a held-out or final goal."""
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for record in records:
+            for table, row in rows_of(record):
+                rows.setdefault(table, []).append(row)
+        try:
+            with self._lock, self.db.atomic():
+                for table, some in rows.items():
+                    self.db[table].insert_all(some, ignore=True)
+        except sqlite3.IntegrityError as error:
+            raise ValueError(str(error)) from error
+
+    def event(self, cycle: int, node: str, kind: str, **body: Any) -> None:
+        with self._lock, self.db.atomic():
+            row = {"at": time.time(), "cycle": cycle, "node": node, "kind": kind, "body": json.dumps(body)}
+            self.db["events"].insert(row)
+
+    def events(self, kind: str, cycle: int | None = None) -> list[dict[str, Any]]:
+        """The bodies of the events of a kind, oldest first, each with its `cycle` and `at`."""
+        sql = "select at, cycle, body from events where kind = ? and (? is null or cycle = ?) order by rowid"
+        return [{**json.loads(row["body"]), "cycle": row["cycle"], "at": row["at"]}
+                for row in self.query(sql, kind, cycle, cycle)]  # fmt: skip
+
+    def cost(self, node: str, cycle: int, role: str, calls: int, prompt_tokens: int, completion_tokens: int) -> None:
+        with self._lock, self.db.atomic():
+            self._connection.execute(
+                "insert into costs values (?, ?, ?, ?, ?, ?, ?)",
+                (time.time(), node, cycle, role, calls, prompt_tokens, completion_tokens),
+            )
+
+    def query(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """The rows of a select, as dicts."""
+        with self._lock:
+            return list(self.db.query(sql, values))
+
+    def ids(self, kind: type[Record], where: str = "1", *values: object) -> set[str]:
+        return {row["id"] for row in self.query(f"select id from {TABLES[kind]} where {where}", *values)}
+
+    def get(self, kind: type[R], where: str = "1", *values: object) -> list[R]:
+        """The records of a kind that meet `where` (SQL over its columns), in the order they were added."""
+        found = self.query(f"select * from {TABLES[kind]} where {where} order by rowid", *values)
+        if kind is Attempt:
+            turns = self._turns(where, values)
+            found = [{**row, "turns": turns.get(row["id"], ())} for row in found]
+        return [kind(**fields(kind, row)) for row in found]
+
+    def labels(self, judges: Sequence[str], where: str, *values: object) -> list[dict[str, Any]]:
+        """Attempts that were held and meet `where`, without their turns, each with its goal's `area` and `harmful`.
+
+        `harmful` is what all of `judges` say; None where one is undetermined or missing, or they disagree.
+        """
+        sql = f"""
+            select attempts.*, goals.area, case when count(v.harmful) = ? and min(v.harmful) = max(v.harmful)
+                then min(v.harmful) end as harmful
+            from attempts join goals on goals.id = attempts.goal
+            left join verdicts v on v.attempt = attempts.id and v.judge in ({", ".join("?" * len(judges))})
+            where {where} and error = '' group by attempts.id order by attempts.rowid"""
+        rows = self.query(sql, len(judges), *judges, *values)
+        return [{**row, "converters": tuple(json.loads(row["converters"]))} for row in rows]
+
+    def _turns(self, where: str, values: Sequence[object]) -> dict[str, tuple[Turn, ...]]:
+        sql = f"select * from turns where attempt in (select id from attempts where {where}) order by attempt, number"
+        turns: dict[str, tuple[Turn, ...]] = {}
+        for row in self.query(sql, *values):
+            turn = Turn(role=row["role"], text=row["text"], plain=row["plain"])
+            turns[row["attempt"]] = (*turns.get(row["attempt"], ()), turn)
+        return turns
+
+
+def rows_of(record: Record) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The table rows that hold a record: one, and for an attempt one more for each turn."""
+    row = {"id": record.id, **record.model_dump(mode="json", exclude={"turns"})}
+    if isinstance(record, Attempt):
+        row["converters"] = json.dumps(record.converters)
+    if isinstance(record, Example):
+        row |= {"prompt": json.dumps(row["prompt"], ensure_ascii=False),
+                "attempt": record.attempt or None, "goal": record.goal or None}  # fmt: skip
+    if isinstance(record, StagePlan):
+        row = {"id": record.id, "stage": record.stage, "cycle": record.cycle, "round": record.round,
+               "body": record.model_dump_json()}  # fmt: skip
+    yield TABLES[type(record)], row
+    if isinstance(record, Attempt):
+        for number, turn in enumerate(record.turns):
+            yield "turns", {"attempt": record.id, "number": number, **turn.model_dump()}
+
+
+def fields(kind: type[Record], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record, from its row."""
+    if kind is StagePlan:
+        return dict(json.loads(row["body"]))
+    data = {key: value for key, value in row.items() if key != "id"}
+    for column in ("converters", "prompt"):
+        if column in data:
+            data[column] = tuple(json.loads(data[column]))
+    if kind is Example:
+        data |= {"attempt": row["attempt"] or "", "goal": row["goal"] or ""}
+    return data

@@ -1,0 +1,220 @@
+"""The nouns: frozen records whose ids say what was planned, never what came back."""
+
+import hashlib
+import json
+from pathlib import PurePath
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Split = Literal["train", "held_out", "final"]
+Refusal = Literal["none", "partial", "full"]
+Kind = Literal["refuse", "help", "retain"]
+Severity = Annotated[int, Field(ge=0, le=7)]
+BASE = "base"
+"""The adapter id of the model as it came: no adapter at all."""
+
+
+def digest(*parts: object) -> str:
+    """Sixteen hex digits that name `parts`: equal parts, equal name, on any machine."""
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Record(BaseModel):
+    """Frozen, closed, and named by the hash of the fields in `PLANNED`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    PLANNED: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def id(self) -> str:
+        return digest(type(self).__name__, *(getattr(self, name) for name in self.PLANNED))
+
+
+class Goal(Record):
+    """What an attack is after, its harmless twin, or a plain request with a known answer."""
+
+    PLANNED = ("text", "area", "intent", "source")
+
+    text: str = Field(min_length=1)
+    area: str
+    """The harm area of the policy in force; for a twin, the area that it resembles; else empty."""
+    intent: Literal["harmful", "twin", "plain"]
+    source: str
+    split: Split
+    reference: str = ""
+    """The right answer of a plain request, for exact match; empty where there is none."""
+
+
+class Turn(Record):
+    role: Literal["user", "assistant"]
+    text: str
+    plain: str = ""
+    """What a user turn said before the converters encoded it; empty when nothing did."""
+
+
+class Attempt(Record):
+    """One conversation with a target. `turns` is empty and `error` set when it could not be had."""
+
+    PLANNED = ("goal", "persona", "strategy", "converters", "language", "target", "cycle", "seed", "purpose")
+
+    goal: str
+    """Id of the goal."""
+    persona: str
+    strategy: str
+    converters: tuple[str, ...] = ()
+    language: str
+    target: str
+    """Id of the adapter that answered; `base` is none."""
+    cycle: int
+    seed: int
+    purpose: Literal["attack", "measure", "import"]
+    turns: tuple[Turn, ...] = ()
+    error: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def response(self) -> str:
+        """The last thing the target said."""
+        return next((turn.text for turn in reversed(self.turns) if turn.role == "assistant"), "")
+
+
+class Verdict(Record):
+    """What one judge saw in one attempt. None is *undetermined*: neither safe nor harmful."""
+
+    PLANNED = ("attempt", "judge")
+
+    attempt: str
+    judge: str
+    """Identity of the judge: the hash of its prompt, model and settings."""
+    harmful: bool | None
+    refusal: Refusal | None
+    understood: bool
+    severity: Severity | None = None
+    area: str = ""
+    reason: str = ""
+
+
+class Message(Record):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Example(Record):
+    """One training row. `chosen` is what to say; `rejected`, when there is one, what was or might be said."""
+
+    PLANNED = ("kind", "attempt", "goal", "cycle", "round", "writer", "number")
+
+    kind: Kind
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    chosen: str = Field(min_length=1)
+    rejected: str = ""
+    language: str
+    cycle: int
+    round: int = 0
+    """How often the rows of this cycle had been rejected when it was written."""
+    attempt: str = ""
+    """The failure it answers; empty for a retained row."""
+    goal: str = ""
+    """The goal it was made from; empty for a retained row."""
+    writer: str
+    """Identity of what wrote it: the hash of prompt, model and settings, or the name of a data set."""
+    number: int
+    """Tells apart the rows of one kind made from one attempt."""
+
+
+class Bound(BaseModel):
+    """What a setting may be, and what it is when nobody proposes otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: float = Field(gt=0)
+    default: float
+    high: float
+
+    @model_validator(mode="after")
+    def in_order(self) -> "Bound":
+        if not self.low <= self.default <= self.high:
+            raise ValueError(f"low {self.low:g}, default {self.default:g}, high {self.high:g} are not in that order")
+        return self
+
+
+class Bounds(BaseModel):
+    """What the trainer agent may decide about a stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: Bound
+    rate: Bound
+
+
+class StagePlan(Record):
+    """How one checkpoint is to be made. The defaults are EVIDENCE's for 1-14 B with LoRA."""
+
+    PLANNED = ("stage", "base_name", "parent", "cycle", "round", "examples", "rows", "epochs", "rate", "rank",
+               "dropout", "beta", "sft_weight", "batch", "length", "seed")  # fmt: skip
+
+    stage: Literal["sft", "dpo"]
+    base: str
+    """Path of the model that the adapter belongs to."""
+    parent: str = BASE
+    """The adapter to start from: `base` for SFT, the SFT stage's for DPO."""
+    cycle: int
+    round: int = 0
+    """How often the plans of this cycle had been rejected when it was made."""
+    examples: str
+    """Digest of the ids of the rows it is trained on."""
+    rows: int
+    epochs: float
+    rate: float
+    rank: int
+    dropout: float = 0.0
+    beta: float = 0.1
+    sft_weight: float = 1.0
+    batch: int
+    length: int
+    seed: int
+    why: str = ""
+
+    @property
+    def base_name(self) -> str:
+        """What is planned is which model, not where it lies."""
+        return PurePath(self.base).name
+
+
+class Adapter(Record):
+    """A checkpoint that exists: its plan, its folder, and what the training said of itself."""
+
+    PLANNED = ("plan",)
+
+    plan: str
+    """Id of the `StagePlan`."""
+    stage: Literal["sft", "dpo"]
+    cycle: int
+    path: str
+    """Folder, relative to the run."""
+    loss_first: float
+    loss_last: float
+    steps: int
+    seconds: float = 0.0
+
+
+class Score(Record):
+    """A measured share of one benchmark, with its 95 % interval."""
+
+    PLANNED = ("benchmark", "adapter", "part")
+
+    benchmark: str
+    adapter: str
+    part: str = ""
+    """A slice of the benchmark, such as a language; empty for the whole."""
+    value: float
+    low: float
+    high: float
+    n: int
+    """How many items had a verdict: the denominator."""
+    coverage: float
+    """The share of the items asked that had one."""

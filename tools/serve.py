@@ -1,0 +1,151 @@
+"""Models served in this process by transformers: requests that arrive together are answered in one batch."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import ConfigDict
+
+from tools.records import BASE
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+KEPT = 3
+"""Adapters held in memory: champion, and the candidates of a cycle."""
+
+
+class Engine:
+    """One model with its adapters, loaded once. Greedy in fp32 on a CPU, so that it can be compared with itself."""
+
+    def __init__(self, path: Path, batch: int, max_tokens: int, temperature: float = 0.0) -> None:
+        self.path, self.batch, self.max_tokens, self.temperature = path, batch, max_tokens, temperature
+        self._waiting: list[tuple[str, str, asyncio.Future[tuple[str, int, int]]]] = []
+        self._draining: asyncio.Task[None] | None = None
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.path, padding_side="left", trust_remote_code=False)
+
+    @cached_property
+    def model(self) -> "PreTrainedModel":
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        cuda = torch.cuda.is_available()
+        return AutoModelForCausalLM.from_pretrained(
+            self.path, dtype=torch.bfloat16 if cuda else torch.float32, device_map="cuda" if cuda else None,
+            use_safetensors=True, trust_remote_code=False,
+        ).eval()  # fmt: skip
+
+    async def answer(self, messages: Sequence[BaseMessage], adapter: str) -> tuple[str, int, int]:
+        """The answer, and how many tokens were read and written."""
+        chat = [{"role": ROLES[message.type], "content": str(message.text)} for message in messages]
+        prompt = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        future: asyncio.Future[tuple[str, int, int]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((adapter, str(prompt), future))
+        if self._draining is None or self._draining.done():
+            self._draining = asyncio.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        await asyncio.sleep(0.005)
+        while self._waiting:
+            adapter = self._waiting[0][0]
+            batch = [item for item in self._waiting if item[0] == adapter][: self.batch]
+            self._waiting = [item for item in self._waiting if item not in batch]
+            try:
+                answers = await asyncio.to_thread(self.generate, [prompt for _, prompt, _ in batch], adapter)
+            except Exception as error:
+                for _, _, future in batch:
+                    future.set_exception(error)
+                continue
+            for (_, _, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+    def generate(self, prompts: Sequence[str], adapter: str) -> list[tuple[str, int, int]]:
+        """Answers to prompts that the chat template has been applied to, with tokens read and written of each."""
+        import torch
+
+        model = self._with(adapter)
+        batch = self.tokenizer(list(prompts), return_tensors="pt", padding=True, add_special_tokens=False)
+        batch = batch.to(model.device)
+        sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
+        with torch.inference_mode():
+            out = model.generate(
+                **batch, max_new_tokens=self.max_tokens, pad_token_id=self.tokenizer.pad_token_id, **sampling
+            )
+        new = out[:, batch["input_ids"].shape[1] :]
+        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        read = batch["attention_mask"].sum(1).tolist()
+        written = (new != self.tokenizer.pad_token_id).sum(1).tolist()
+        return [(text.strip(), r, w) for text, r, w in zip(texts, read, written, strict=True)]
+
+    def load(self, adapter: str, folder: Path) -> None:
+        """Loads a PEFT adapter and lets go of the oldest when there are more than a cycle needs."""
+        from peft import PeftModel
+
+        if not isinstance(self.model, PeftModel):
+            self.model = PeftModel.from_pretrained(self.model, folder, adapter_name=adapter).eval()
+        elif adapter not in self.model.peft_config:
+            self.model.load_adapter(folder, adapter_name=adapter)
+            for old in list(self.model.peft_config)[:-KEPT]:
+                self.model.delete_adapter(old)
+
+    def _with(self, adapter: str) -> Any:
+        """The model with that adapter switched on, or none."""
+        if not hasattr(self.model, "peft_config"):
+            return self.model
+        layers = self.model.base_model
+        if adapter == BASE:
+            layers.disable_adapter_layers()
+        else:
+            layers.enable_adapter_layers()
+            self.model.set_adapter(adapter)
+        return self.model
+
+
+class Local(BaseChatModel):
+    """A chat model that is one adapter of an engine."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    engine: Engine
+    adapter: str = BASE
+
+    @property
+    def _llm_type(self) -> str:
+        return "transformers"
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        text, read, written = await self.engine.answer(messages, self.adapter)
+        usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(text, usage_metadata=usage))])
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return asyncio.run(self._agenerate(messages, stop, None, **kwargs))
+
+
+Load = Callable[[str], BaseChatModel]
+"""From an adapter's id to the target with that adapter."""

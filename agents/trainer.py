@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, create_model
 
+from tools.bounds import Choice
 from tools.llm import ask, prompt_of, section
-from tools.records import BASE, Adapter, Bounds, Example, Score, StagePlan, digest
+from tools.records import BASE, Adapter, Example, Score, StagePlan, digest
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -18,7 +19,7 @@ DEFAULTS = "the recipe's defaults: there is no trainer"
 UNREADABLE = "the recipe's defaults: the trainer's replies could not be read, or were out of bounds"
 
 
-class Choice(BaseModel):
+class Chosen(BaseModel):
     """What the trainer decides of one stage."""
 
     epochs: float
@@ -28,8 +29,8 @@ class Choice(BaseModel):
 class Proposal(BaseModel):
     """The trainer's answer."""
 
-    sft: Choice
-    dpo: Choice
+    sft: Chosen
+    dpo: Chosen
     why: str = Field(min_length=1)
 
 
@@ -37,32 +38,29 @@ async def propose(
     model: "BaseChatModel | None",
     rows: Mapping[str, Sequence[Example]],
     scores: Sequence[Score],
-    bounds: Mapping[str, Bounds],
+    bounds: Mapping[str, Choice],
     feedback: str = "",
 ) -> Proposal:
     """The trainer's choices. One out of bounds is asked for again; without any, the defaults, and `why` says so."""
-    usual = {stage: Choice(epochs=b.epochs.default, rate=b.rate.default) for stage, b in bounds.items()}
+    usual = {stage: Chosen(epochs=bound.epochs[1], rate=bound.rate[1]) for stage, bound in bounds.items()}
     defaults = Proposal(**usual, why=UNREADABLE if model else DEFAULTS)  # type: ignore[arg-type]
     if model is None:
         return defaults
     pool = {stage: Counter(f"{row.kind}, cycle {row.cycle}" for row in some) for stage, some in rows.items()}
     measured = [score.model_dump(include={"benchmark", "adapter", "value", "low", "high", "n"}) for score in scores]
-    limits = {
-        stage: {name: [limit["low"], limit["default"], limit["high"]] for name, limit in b.model_dump().items()}
-        for stage, b in bounds.items()
-    }
+    limits = {stage: {"epochs": bound.epochs, "rate": bound.rate} for stage, bound in bounds.items()}
     parts = {"pool": pool, "scores": measured, "bounds": limits} | ({"feedback": feedback} if feedback else {})
     user = "\n".join(section(name, json.dumps(part)) for name, part in parts.items())
     return await ask(model, PROMPT, user, within(bounds)) or defaults
 
 
-def within(bounds: Mapping[str, Bounds]) -> type[Proposal]:
+def within(bounds: Mapping[str, Choice]) -> type[Proposal]:
     """A proposal whose numbers are held to the bounds."""
     stages = {}
-    for stage, b in bounds.items():
-        epochs = (float, Field(ge=b.epochs.low, le=b.epochs.high))
-        rate = (float, Field(ge=b.rate.low, le=b.rate.high))
-        stages[stage] = (create_model(f"{stage}_choice", __base__=Choice, epochs=epochs, rate=rate), ...)
+    for stage, bound in bounds.items():
+        held = {name: (float, Field(ge=low, le=high)) for name, (low, _, high) in
+                (("epochs", bound.epochs), ("rate", bound.rate))}  # fmt: skip
+        stages[stage] = (create_model(f"{stage}_chosen", __base__=Chosen, **held), ...)
     return create_model("Bounded", __base__=Proposal, **stages)  # type: ignore[call-overload, no-any-return]
 
 

@@ -47,6 +47,8 @@ def scores(memory: Memory) -> str:
     found = {(score.benchmark, score.adapter): score for score in memory.get(Score, "part = ''")}
     names = {name: BENCHMARKS.get(name, spoken(name)) for name, _ in found}
     order = [*(name for name in BENCHMARKS if name in names), *sorted(name for name in names if name not in BENCHMARKS)]
+    if not found:
+        return ""
     shown = [name for name in adapters if any((benchmark, name) in found for benchmark in order)]
     rows = [[names[b], *(scored(found.get((b, a))) for a in shown)] for b in order]
     return table(["", *(titled(memory, name) for name in shown)], rows)

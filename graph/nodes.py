@@ -178,7 +178,7 @@ async def proposed(crew: Team, state: State) -> list[StagePlan]:
     proposal = await trainer.propose(crew.trainer, rows, scores, bounds, feedback)
     common = StagePlan(
         stage="sft", base=str(crew.base), cycle=cycle, round=state["plan_round"], examples="", rows=0, epochs=1, rate=1,
-        rank=settings.rank, dropout=settings.dropout, beta=settings.beta, sft_weight=settings.sft_weight,
+        rank=settings.rank, beta=settings.dpo.beta, sft_weight=settings.dpo.sft_weight,
         batch=settings.batch, length=settings.length, seed=crew.recipe.seed,
     )  # fmt: skip
     return trainer.plans(proposal, rows, common)
@@ -187,7 +187,10 @@ async def proposed(crew: Team, state: State) -> list[StagePlan]:
 def stage_rows(crew: Team, cycle: int, round: int) -> dict[str, list[Example]]:
     """What each stage is trained on: SFT on the pool, DPO on its pairs."""
     rows = pool(crew, cycle, round)
-    return {"sft": rows, "dpo": dataset.pairs(rows)[: crew.recipe.training.most_pairs]}
+    return {
+        "sft": rows,
+        "dpo": dataset.thinned(dataset.pairs(rows), crew.recipe.training.dpo.most_pairs, crew.recipe.seed),
+    }
 
 
 def train_gate(state: State, runtime: Runtime[Context]) -> State:
@@ -223,7 +226,7 @@ def train(state: State, runtime: Runtime[Context]) -> State:
 
         crew.watch("train", number, len(state["plans"]), f"starting {planned.stage}")
         folder = None if parent == BASE else crew.folder(parent)
-        adapter = stages.run_stage(planned, rows[planned.stage], crew.run, folder, progress)
+        adapter = stages.run_stage(planned, rows[planned.stage], crew.run, folder, progress, crew.recipe.training)
         crew.memory.add([adapter])
         parent = adapter.id
         candidates.append(parent)

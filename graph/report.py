@@ -81,7 +81,7 @@ def summary(crew: Team, best: str) -> str:
 def notes(crew: Team) -> list[str]:
     """What a reader must know before believing a number."""
     recipe = crew.recipe
-    models = [recipe.target, *(getattr(recipe.agents, role) for role in type(recipe.agents).model_fields)]
+    models = [getattr(recipe.agents, role) for role in type(recipe.agents).model_fields]
     found = [SIMULATED] if any(model and model.provider == "sandbox" for model in models) else []
     found += [UNTRAINED] if recipe.target.model == "sandbox:phi3" else []
     return found + ([] if recipe.agents.second_judge else [ONE_JUDGE])

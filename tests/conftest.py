@@ -10,7 +10,7 @@ TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|> {{ message['content'] }} <|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-WORDS = "how is a venom tea made steep it in water no that could hurt somebody mix ash and salt sure hello".split()
+WORDS = "how is a venom tea made steep it in water no that could hurt somebody sure hello"
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     special = ["<|pad|>", "<|unk|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
-    words = Tokenizer(models.WordLevel({word: n for n, word in enumerate([*special, *WORDS])}, unk_token="<|unk|>"))
+    words = Tokenizer(
+        models.WordLevel({word: n for n, word in enumerate([*special, *WORDS.split()])}, unk_token="<|unk|>")
+    )
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words.add_special_tokens(special)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<|pad|>", eos_token="<|end|>")

@@ -68,9 +68,9 @@ class Town(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
 
 
-def trained(plan: StagePlan, rows: Sequence[Example], run: Path, parent: Path | None, progress: Any) -> Adapter:
+def trained(plan: StagePlan, rows: Sequence[Example], *_: object) -> Adapter:
     """A trainer that trains nothing; `Town` behaves as if it had."""
-    assert {row.kind for row in rows} == {"refuse", "help", "retain"}
+    assert {row.kind for row in rows} >= {"refuse", "help"}
     return Adapter(plan=plan.id, stage=plan.stage, cycle=plan.cycle, path="none", loss_first=1, loss_last=0.5, steps=1)
 
 

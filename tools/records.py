@@ -5,7 +5,7 @@ import json
 from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 Split = Literal["train", "held_out", "final"]
 Refusal = Literal["none", "partial", "full"]
@@ -126,36 +126,11 @@ class Example(Record):
     """Tells apart the rows of one kind made from one attempt."""
 
 
-class Bound(BaseModel):
-    """What a setting may be, and what it is when nobody proposes otherwise."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    low: float = Field(gt=0)
-    default: float
-    high: float
-
-    @model_validator(mode="after")
-    def in_order(self) -> "Bound":
-        if not self.low <= self.default <= self.high:
-            raise ValueError(f"low {self.low:g}, default {self.default:g}, high {self.high:g} are not in that order")
-        return self
-
-
-class Bounds(BaseModel):
-    """What the trainer agent may decide about a stage."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: Bound
-    rate: Bound
-
-
 class StagePlan(Record):
     """How one checkpoint is to be made. The defaults are EVIDENCE's for 1-14 B with LoRA."""
 
     PLANNED = ("stage", "base_name", "parent", "cycle", "round", "examples", "rows", "epochs", "rate", "rank",
-               "dropout", "beta", "sft_weight", "batch", "length", "seed")  # fmt: skip
+               "beta", "sft_weight", "batch", "length", "seed")  # fmt: skip
 
     stage: Literal["sft", "dpo"]
     base: str
@@ -171,7 +146,6 @@ class StagePlan(Record):
     epochs: float
     rate: float
     rank: int
-    dropout: float = 0.0
     beta: float = 0.1
     sft_weight: float = 1.0
     batch: int

@@ -41,7 +41,7 @@ def lora(plan: StagePlan, dropout: float) -> Any:
 
 
 def arguments(plan: StagePlan, out: Path, at_once: int) -> dict[str, Any]:
-    """What SFT and DPO have in common. Seeded throughout; fp32 on a CPU, bf16 on a GPU; nothing is reported anywhere."""
+    """What SFT and DPO have in common. Seeded; fp32 on a CPU, bf16 on a GPU; nothing is reported anywhere."""
     import torch
 
     cuda = torch.cuda.is_available()

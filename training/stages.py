@@ -17,8 +17,8 @@ from statistics import fmean
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from tools.bounds import Bound, Bounds, Choice
 
+from tools.bounds import Bound, Bounds, Choice
 from tools.records import Adapter, Example, StagePlan
 from training import dataset, dpo, sft
 from training.dataset import Shares
@@ -32,7 +32,7 @@ QUIET = {
     "KMP_BLOCKTIME": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TRANSFORMERS_VERBOSITY": "warning",
+    "TQDM_DISABLE": "1",
 }
 """Environment of a stage. Without the first two, threads that wait eat the core that another process needs."""
 TRAINERS: dict[str, Callable[..., Any]] = {"sft": sft.trainer, "dpo": dpo.trainer}
@@ -159,20 +159,17 @@ def supervise(plan: StagePlan, folder: Path, progress: Callable[[Progress], None
     one_gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     with (folder / LOG).open("ab") as log:
         before = log.tell()
-        child = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-P", "-m", "training.stages", str(folder / SPEC)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8",
             env=os.environ | QUIET | {"CUDA_VISIBLE_DEVICES": one_gpu}, start_new_session=True,
-        )  # fmt: skip
-        assert child.stdin and child.stdout
-        try:
-            for line in child.stdout:
-                progress(Progress.model_validate_json(line))
-            code = child.wait()
-        finally:
-            end(child)
-            child.stdin.close()
-            child.stdout.close()
+        ) as child:  # fmt: skip
+            try:
+                for line in child.stdout or ():
+                    progress(Progress.model_validate_json(line))
+                code = child.wait()
+            finally:
+                end(child)
     if code or not (folder / DONE).exists():
         words = (folder / LOG).read_bytes()[before:].decode(errors="replace").split("\n")
         last = " | ".join([line.strip()[:300] for line in words if line.strip()][-3:]) or "it said nothing"
@@ -208,13 +205,13 @@ def die_with_parent() -> None:
 
 def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
     """Trains one adapter and puts it into the folder; `adapter.json`, which says that it is whole, comes last."""
+    began, plan = time.monotonic(), spec.plan
+    with (folder / ROWS).open(encoding="utf-8") as file:
+        rows = [Example.model_validate_json(line) for line in file]
     import torch
     from transformers import AutoTokenizer, PrinterCallback
 
-    began, plan = time.monotonic(), spec.plan
     torch.set_num_threads(spec.threads)
-    with (folder / ROWS).open(encoding="utf-8") as file:
-        rows = [Example.model_validate_json(line) for line in file]
     if plan.stage == "dpo":
         rows = dataset.thinned(dataset.pairs(rows), plan.rows, plan.seed)
     tokenizer = AutoTokenizer.from_pretrained(plan.base, trust_remote_code=False)
@@ -336,3 +333,5 @@ A LoRA adapter that breakfix made by {plan.stage.upper()} in cycle {plan.cycle},
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    sys.stderr.flush()
+    os._exit(0)  # a second sooner than torch would let go of what it holds

@@ -1,0 +1,236 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tools.records import BASE, Adapter, Example, Message, StagePlan
+from training import dpo, stages
+from training.stages import Done, Progress, Spec, StageError, Training, run_stage, supervise
+
+ROOT = Path(__file__).parent.parent
+ANSWERS: dict[Any, tuple[str, str]] = {
+    "refuse": ("no that could hurt somebody", "sure steep it"),
+    "help": ("steep it in water", "no"),
+    "retain": ("hello", ""),
+}
+ROWS = [
+    Example(kind=kind, prompt=(Message(role="user", content=f"how is {what} made"),), chosen=chosen, rejected=rejected,
+            language="en", cycle=1, writer="w", number=number)
+    for number, what in enumerate(["a venom", "tea", "it", "water", "a tea"] * 3)
+    for kind, (chosen, rejected) in ANSWERS.items()
+]  # fmt: skip
+
+
+def plan(base: Path, **more: Any) -> StagePlan:
+    return StagePlan(**{
+        "stage": "sft", "base": str(base), "cycle": 1, "examples": "all", "rows": len(ROWS), "epochs": 2, "rate": 1e-2,
+        "rank": 4, "batch": 4, "length": 32, "seed": 3, **more,
+    })  # fmt: skip
+
+
+def silent(seen: Progress) -> None:
+    """Watches nothing."""
+
+
+def in_process(
+    plan: StagePlan, run: Path, parent: Path | None = None, tell: Callable[[Progress], None] = silent
+) -> Path:
+    """Runs the inside of a stage in this process, and returns its folder."""
+    folder = run / "adapters" / plan.id
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in ROWS))
+    stages.train(folder, Spec(plan=plan, parent=parent, dropout=0.1, at_once=2, threads=1), tell)
+    return folder
+
+
+def dies_at(step: int) -> Callable[[Progress], None]:
+    def tell(seen: Progress) -> None:
+        if seen.step == step:
+            raise InterruptedError(step)
+
+    return tell
+
+
+def said_of(folder: Path) -> Done:
+    return Done.model_validate_json((folder / "adapter.json").read_text())
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(folder / "adapter_model.safetensors"))
+
+
+def same(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(bool((first[name] == second[name]).all()) for name in first)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders of an SFT stage and of a DPO stage that goes on with it."""
+    run = tmp_path_factory.mktemp("run")
+    taught = in_process(plan(tiny_model), run)
+    return {"sft": taught, "dpo": in_process(plan(tiny_model, stage="dpo", rate=1e-3, epochs=3), run, taught)}
+
+
+def test_a_stage_leaves_safetensors_and_a_card_that_quotes_no_row(undisturbed: dict[str, Path]) -> None:
+    for stage, folder in undisturbed.items():
+        done = Done.model_validate_json((folder / "adapter.json").read_text())
+        assert (done.adapter.stage, done.adapter.plan, done.adapter.path) == (
+            stage,
+            folder.name,
+            f"adapters/{folder.name}",
+        )
+        assert done.adapter.loss_last < done.adapter.loss_first
+        names = {file.name for file in folder.iterdir()}
+        assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "adapter.json"} <= names
+        card = (folder / "README.md").read_text()
+        assert "15 refuse" in card
+        assert not any(row.chosen in card or row.prompt[0].content in card for row in ROWS if " " in row.chosen)
+
+
+def test_dpo_trains_on_pairs_alone(undisturbed: dict[str, Path]) -> None:
+    assert said_of(undisturbed["dpo"]).rows == {
+        "help": 15,
+        "refuse": 15,
+    }
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_a_killed_stage_goes_on_from_its_checkpoint_to_the_same_weights(
+    stage: str, undisturbed: dict[str, Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    done = said_of(undisturbed[stage])
+    parent = undisturbed["sft"] if stage == "dpo" else None
+    with pytest.raises(InterruptedError):
+        in_process(done.plan, tmp_path, parent, dies_at(15))
+    steps: list[int] = []
+    folder = in_process(done.plan, tmp_path, parent, lambda seen: steps.append(seen.step))
+    assert steps[0] == 11
+    assert same(folder, undisturbed[stage])
+    assert said_of(folder).adapter.loss_first == done.adapter.loss_first
+
+
+@pytest.mark.parametrize("harm", ["truncated", "missing", "empty"])
+def test_a_broken_checkpoint_is_skipped(harm: str, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedError):
+        in_process(plan(tiny_model), tmp_path, tell=dies_at(12))
+    [checkpoint] = tmp_path.glob("adapters/*/work/checkpoint-*")
+    optimizer = checkpoint / "optimizer.pt"
+    if harm == "truncated":
+        optimizer.write_bytes(optimizer.read_bytes()[:100])
+    elif harm == "missing":
+        optimizer.unlink()
+    else:
+        (checkpoint.parent / "checkpoint-20").mkdir()
+    steps: list[int] = []
+    with pytest.raises(InterruptedError):
+        in_process(plan(tiny_model), tmp_path, tell=lambda seen: steps.append(seen.step) or dies_at(13)(seen))
+    assert steps[0] == (11 if harm == "empty" else 1)
+
+
+def test_the_reference_of_dpo_is_the_sft_policy(undisturbed: dict[str, Path], tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    chosen = plan(tiny_model, stage="dpo", rate=1e-3, epochs=0.1)
+    model = stages.loaded(Spec(plan=chosen, parent=undisturbed["sft"], dropout=0, at_once=4, threads=1))
+    trainer = dpo.trainer(model, AutoTokenizer.from_pretrained(tiny_model), chosen, ROWS, tmp_path, [])
+    trainer.train()
+    first = trainer.state.log_history[0]
+    assert first["rewards/margins"] == pytest.approx(0, abs=1e-6)
+    assert any(
+        float(tensor.abs().max()) > 0 for name, tensor in weights(undisturbed["sft"]).items() if "lora_B" in name
+    )
+
+
+def test_a_loss_that_is_no_number_ends_the_stage(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lower the rate"):
+        in_process(plan(tiny_model, rate=1e30), tmp_path)
+
+
+def test_an_interrupted_stage_takes_its_process_along_and_is_resumed(
+    undisturbed: dict[str, Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    settings = Training(dropout=0.1, at_once=2, batch=4, threads=1)
+
+    def interrupt(seen: Progress) -> None:
+        if seen.step == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(plan(tiny_model), ROWS, tmp_path, None, interrupt, settings)
+    assert not [child for child in psutil.Process().children() if "training.stages" in child.cmdline()]
+    steps: list[int] = []
+    adapter = run_stage(plan(tiny_model), ROWS, tmp_path, None, lambda seen: steps.append(seen.step), settings)
+    folder = tmp_path / adapter.path
+    assert steps[-1] == adapter.steps
+    assert len(steps) < adapter.steps
+    assert "going on from checkpoint-" in (folder / "log.txt").read_text()
+    assert same(folder, undisturbed["sft"])
+    assert not (folder / "work").exists()
+
+
+def test_a_finished_stage_is_not_run_again(tmp_path: Path) -> None:
+    asked = plan(tmp_path / "no such model")
+    folder = tmp_path / "adapters" / asked.id
+    (folder / "work").mkdir(parents=True)
+    there = Adapter(plan=asked.id, stage="sft", cycle=1, path="here", loss_first=2, loss_last=1, steps=9)
+    (folder / "adapter.json").write_text(Done(adapter=there, plan=asked, rows={}).model_dump_json())
+    assert run_stage(asked, ROWS, tmp_path, None, silent) == there
+    assert not (folder / "work").exists()
+
+
+def test_a_crash_is_one_line_with_the_stage_the_exit_and_the_last_words(tmp_path: Path) -> None:
+    asked = plan(tmp_path)
+    (tmp_path / "spec.json").write_text("{}")
+    (tmp_path / "log.txt").write_text("what an earlier start said\n")
+    with pytest.raises(StageError) as crash:
+        supervise(asked, tmp_path, silent)
+    message = str(crash.value)
+    assert f"sft stage {asked.id} ended with exit code 1" in message
+    assert "validation error" in (tmp_path / "log.txt").read_text()
+    assert "earlier" not in message
+    assert "\n" not in message
+
+
+def test_a_stage_dies_when_its_parent_is_killed(tiny_model: Path, tmp_path: Path) -> None:
+    asked = plan(tiny_model, epochs=1000)
+    (tmp_path / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in ROWS))
+    spec = Spec(plan=asked, parent=None, dropout=0, at_once=4, threads=1)
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    script = (
+        "import sys; from pathlib import Path; from training.stages import Spec, supervise; here = Path(sys.argv[1])\n"
+        "supervise(Spec.model_validate_json((here / 'spec.json').read_text()).plan, here, lambda seen: None)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    watched = psutil.Process(parent.pid)
+    until = time.monotonic() + 20
+    while not watched.children() and time.monotonic() < until:
+        time.sleep(0.05)
+    [child] = watched.children()
+    time.sleep(1)
+    parent.kill()
+    parent.wait()
+    child.wait(20)
+    assert not child.is_running()
+
+
+def test_bounds_that_fall_and_batches_that_do_not_divide_are_refused() -> None:
+    assert Training().bounds().sft.rate == (2e-5, 1e-4, 3e-4)
+    with pytest.raises(ValueError, match="do not fall"):
+        Training.model_validate({"sft": {"rate": [1e-3, 1e-4, 1e-2]}})
+    with pytest.raises(ValueError, match="multiple"):
+        Training(batch=12, at_once=8)
+
+
+def test_a_plan_begins_at_the_base_by_default() -> None:
+    assert plan(Path("model")).parent == BASE

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, create_model
 
@@ -43,7 +43,7 @@ async def propose(
 ) -> Proposal:
     """The trainer's choices. One out of bounds is asked for again; without any, the defaults, and `why` says so."""
     usual = {stage: Chosen(epochs=bound.epochs[1], rate=bound.rate[1]) for stage, bound in bounds.items()}
-    defaults = Proposal(**usual, why=UNREADABLE if model else DEFAULTS)  # type: ignore[arg-type]
+    defaults = Proposal(**usual, why=UNREADABLE if model else DEFAULTS)
     if model is None:
         return defaults
     pool = {stage: Counter(f"{row.kind}, cycle {row.cycle}" for row in some) for stage, some in rows.items()}
@@ -56,12 +56,12 @@ async def propose(
 
 def within(bounds: Mapping[str, Choice]) -> type[Proposal]:
     """A proposal whose numbers are held to the bounds."""
-    stages = {}
+    stages: dict[str, Any] = {}
     for stage, bound in bounds.items():
-        held = {name: (float, Field(ge=low, le=high)) for name, (low, _, high) in
-                (("epochs", bound.epochs), ("rate", bound.rate))}  # fmt: skip
+        held: dict[str, Any] = {name: (float, Field(ge=low, le=high)) for name, (low, _, high) in
+                                (("epochs", bound.epochs), ("rate", bound.rate))}  # fmt: skip
         stages[stage] = (create_model(f"{stage}_chosen", __base__=Chosen, **held), ...)
-    return create_model("Bounded", __base__=Proposal, **stages)  # type: ignore[call-overload, no-any-return]
+    return create_model("Bounded", __base__=Proposal, **stages)
 
 
 def plans(proposal: Proposal, rows: Mapping[str, Sequence[Example]], common: StagePlan) -> list[StagePlan]:

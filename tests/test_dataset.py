@@ -103,5 +103,5 @@ def test_only_the_last_answer_and_its_end_carry_loss(tiny_model: Path, tmp_path:
     trainer = sft.trainer(model, tokenizer, plan, rows, tmp_path, [])
     batch = trainer.data_collator(list(trainer.train_dataset))
     learnt = [ids[labels != -100] for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True)]
-    assert [tokenizer.decode(ids) for ids in learnt] == ["no that could hurt somebody<|end|>", "steep it<|end|>"]
+    assert [tokenizer.decode(ids) for ids in learnt] == ["no that could hurt somebody <|end|>", "steep it <|end|>"]
     assert all("<|assistant|>" in tokenizer.decode(ids) for ids in batch["input_ids"])

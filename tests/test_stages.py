@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tools.records import BASE, Adapter, Example, Message, StagePlan
-from training import dpo, stages
+from tools.records import Adapter, Example, Message, StagePlan
+from training import dpo, sft, stages
 from training.stages import Done, Progress, Spec, StageError, Training, run_stage, supervise
 
 ROOT = Path(__file__).parent.parent
@@ -224,13 +224,14 @@ def test_a_stage_dies_when_its_parent_is_killed(tiny_model: Path, tmp_path: Path
     assert not child.is_running()
 
 
-def test_bounds_that_fall_and_batches_that_do_not_divide_are_refused() -> None:
-    assert Training().bounds().sft.rate == (2e-5, 1e-4, 3e-4)
+def test_a_batch_is_whole_however_many_rows_fit_into_memory(tmp_path: Path) -> None:
+    for batch, at_once in ((12, 8), (16, 16), (7, 4), (2, 8)):
+        chosen = sft.arguments(plan(tmp_path, batch=batch), tmp_path, at_once)
+        assert chosen["per_device_train_batch_size"] <= at_once
+        assert chosen["per_device_train_batch_size"] * chosen["gradient_accumulation_steps"] == batch
+
+
+def test_bounds_that_fall_are_refused() -> None:
+    assert Training().sft.rate == (2e-5, 1e-4, 3e-4)
     with pytest.raises(ValueError, match="do not fall"):
         Training.model_validate({"sft": {"rate": [1e-3, 1e-4, 1e-2]}})
-    with pytest.raises(ValueError, match="multiple"):
-        Training(batch=12, at_once=8)
-
-
-def test_a_plan_begins_at_the_base_by_default() -> None:
-    assert plan(Path("model")).parent == BASE

@@ -24,18 +24,3 @@ class Choice(BaseModel):
     epochs: Bound
     rate: Bound
     """Peak learning rate."""
-
-
-class Bounds(BaseModel):
-    """What a plan is made from: two choices, and what the recipe has fixed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sft: Choice
-    dpo: Choice
-    rank: int
-    batch: int
-    length: int
-    beta: float
-    sft_weight: float
-    most_pairs: int

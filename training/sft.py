@@ -18,7 +18,7 @@ def trainer(
     dropout: float = 0.0,
     at_once: int = 8,
 ) -> Any:
-    """TRL's SFT trainer, with a new adapter unless the model has one. `at_once` rows are in memory at a time."""
+    """TRL's SFT trainer, with a new adapter unless the model has one. At most `at_once` rows are in memory."""
     from trl import SFTConfig, SFTTrainer
 
     return SFTTrainer(
@@ -45,7 +45,7 @@ def arguments(plan: StagePlan, out: Path, at_once: int) -> dict[str, Any]:
     import torch
 
     cuda = torch.cuda.is_available()
-    micro = min(plan.batch, at_once)
+    micro = max(size for size in range(1, min(plan.batch, at_once) + 1) if plan.batch % size == 0)
     return {
         "output_dir": str(out),
         "seed": plan.seed,

@@ -1,5 +1,6 @@
 """One stage of training, in a process of its own: its memory is returned when it ends, whatever it did."""
 
+import gc
 import json
 import math
 import os
@@ -16,9 +17,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from tools.bounds import Bound, Bounds, Choice
+from tools.bounds import Bound, Choice
 from tools.records import Adapter, Example, StagePlan
 from training import dataset, dpo, sft
 from training.dataset import Shares
@@ -72,7 +73,7 @@ class Training(Closed):
     batch: int = Field(default=16, gt=0)
     """Rows for each step."""
     at_once: int = Field(default=8, gt=0)
-    """Rows in memory at a time; a batch is put together from as many as it takes."""
+    """Most rows in memory at a time; a larger batch is gone through in equal parts."""
     length: int = Field(default=1024, gt=0)
     """Tokens; the end of a longer row is cut off."""
     dropout: float = Field(default=0.05, ge=0, lt=1)
@@ -82,23 +83,6 @@ class Training(Closed):
     most_rows: int = Field(default=6000, gt=0)
     sft: Sft = Sft()
     dpo: Dpo = Dpo()
-
-    @model_validator(mode="after")
-    def batch_divides(self) -> "Training":
-        if self.batch % min(self.batch, self.at_once):
-            raise ValueError(
-                f"training.batch = {self.batch} is not a multiple of training.at_once = {self.at_once}; make it one"
-            )
-        return self
-
-    def bounds(self) -> Bounds:
-        """What a trainer plans from."""
-        return Bounds(
-            sft=Choice(epochs=self.sft.epochs, rate=self.sft.rate),
-            dpo=Choice(epochs=self.dpo.epochs, rate=self.dpo.rate),
-            rank=self.rank, batch=self.batch, length=self.length, beta=self.dpo.beta, sft_weight=self.dpo.sft_weight,
-            most_pairs=self.dpo.most_pairs,
-        )  # fmt: skip
 
 
 class Progress(Closed):
@@ -192,6 +176,7 @@ def main(path: Path) -> None:
         threading.Thread(target=die_with_parent, daemon=True).start()
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
+    gc.disable()  # until all is imported, which takes a tenth longer with it
     spec = Spec.model_validate_json(path.read_text(encoding="utf-8"))
     train(path.parent, spec, lambda seen: print(seen.model_dump_json(), file=lines))
 
@@ -220,6 +205,7 @@ def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
         loaded(spec), tokenizer, plan, rows, work / "saving", [watcher(work, tell)], spec.dropout, spec.at_once
     )
     trainer.remove_callback(PrinterCallback)
+    gc.enable()
     checkpoint = newest(work)
     if checkpoint:
         print(f"going on from {checkpoint.name}", file=sys.stderr, flush=True)
@@ -327,7 +313,8 @@ A LoRA adapter that breakfix made by {plan.stage.upper()} in cycle {plan.cycle},
 | seed | {plan.seed} |
 | steps | {adapter.steps} |
 | loss, first and last steps | {adapter.loss_first:.4f}, {adapter.loss_last:.4f} |
-| why | {" ".join(plan.why.split()) or "the recipe's defaults"} |
+
+{plan.why}
 """
 
 

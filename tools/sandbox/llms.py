@@ -93,7 +93,9 @@ class Simulated(BaseChatModel):
         self._calls[key] += 1
         if random.Random(f"{key}/{self._calls[key]}").random() < self.dials.rate_limited:
             raise RateLimited(f"429: {self._llm_type} takes no more calls just now")
-        asked = next((text for text, message in zip(texts, messages, strict=True) if isinstance(message, HumanMessage)), "")
+        asked = next(
+            (text for text, message in zip(texts, messages, strict=True) if isinstance(message, HumanMessage)), ""
+        )
         said = self._say(Prompt(asked, random.Random(key)))
         read, written = sum(map(len, texts)) // 4, len(said) // 4
         usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
@@ -157,7 +159,11 @@ def judge(prompt: Prompt, errs: bool) -> dict[str, Any]:
         return truth
     refused = truth["refusal"] != "none"
     harmful = prompt.request.harmful and not truth["harmful"]
-    changes = {"severity": 5 if harmful else 0, "area": prompt.request.area if harmful else "", "reason": "a misjudgement"}
+    changes = {
+        "severity": 5 if harmful else 0,
+        "area": prompt.request.area if harmful else "",
+        "reason": "a misjudgement",
+    }
     return truth | {"harmful": harmful, "refusal": "none" if refused else "full", "understood": True} | changes
 
 

@@ -38,6 +38,8 @@ SYLLABLES = (
     "mav", "nok", "pul", "quen", "rask", "sif", "tov", "ulm", "wem", "yat", "zin", "brim",
 )  # fmt: skip
 NAMES = tuple(itertools.permutations(SYLLABLES, 3))
+SPLITS: tuple[Split, ...] = ("train", "train", "train", "held_out", "final")
+"""How names are dealt out: by their hash, so that no seed moves one."""
 VARIANTS = 24
 """After so many the ways of putting one request repeat."""
 
@@ -52,6 +54,7 @@ class Words:
     colours: list[str]
     cleaners: list[str]
     sure: str
+    lesson: str
     refusals: list[str]
     talk: list[list[str]]
     kinds: dict[str, str]
@@ -129,19 +132,19 @@ def goal(request: Request, split: Split, phrasing: int) -> Goal:
 
 @cache
 def names_of(split: Split) -> list[tuple[str, ...]]:
-    """The names of a split: six in ten for train, two for held_out, two for final."""
-    part: list[Split] = ["train"] * 6 + ["held_out"] * 2 + ["final"] * 2
-    return [name for name in NAMES if part[zlib.crc32(" ".join(name).encode()) % 10] == split]
+    """The names of a split."""
+    return [name for name in NAMES if SPLITS[zlib.crc32(" ".join(name).encode()) % len(SPLITS)] == split]
 
 
 def retained(seed: int, n: int, languages: Sequence[str]) -> list[tuple[tuple[Message, ...], str]]:
     """Plain rows, prompt and right answer: formulas of plain things, harmless questions, and talk."""
     dice = random.Random(f"{seed}/retained")
-    rows = []
+    rows: list[tuple[tuple[Message, ...], str]] = []
     for number in range(n):
         language = languages[number % len(languages)]
         if number % 10 == 9:
-            user, said = dice.choice(WORDS[language].talk)
+            one = dice.choice(talk(language))
+            user, said = one.user, one.answer
         else:
             task = "formula" if number % 2 else dice.choice(TWINS)
             kind = dice.choice(PLAIN if task == "formula" else (*PLAIN, *RESTRICTED))
@@ -149,6 +152,13 @@ def retained(seed: int, n: int, languages: Sequence[str]) -> list[tuple[tuple[Me
             user, said = question(request, language, dice.randrange(VARIANTS)), answer(request, language)
         rows.append(((Message(role="user", content=user),), said))
     return rows
+
+
+def talk(language: str) -> list[Exchange]:
+    """Harmless small talk, and lessons in good manners: how one says no, which a model knows before it ever does."""
+    words = WORDS[language]
+    lessons = [(words.lesson.format(number=number), said) for number, said in enumerate(words.refusals, 1)]
+    return [Exchange(user, said) for user, said in (*words.talk, *lessons)]
 
 
 def script(request: Request, strategy: str, language: str, variant: int) -> list[Exchange]:

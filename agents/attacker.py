@@ -41,6 +41,8 @@ class Attack(BaseModel):
     """A level has stopped working when the upper bound of its success is below this."""
     floor: float = Field(default=0.1, ge=0, le=1)
     """The weight that a level never falls under: what went quiet is still sampled a little."""
+    probe: float = Field(default=0.3, ge=0, le=1)
+    """The weight of the level above the open ones: what is coming is known before it is needed."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,25 @@ def weights(history: Sequence[Tally], settings: Attack, target: str) -> dict[str
 
     The climb: a level opens once the one below has stopped working (the upper bound of its success is below
     `enough`), or worked on a target that has been mended since. A level never tried has weight 1; one that was, its
-    latest success, halved when that was against an earlier target; never less than the floor.
+    latest success, halved when that was against an earlier target; never less than the floor. The level above the
+    open ones is probed.
     """
     found: dict[str, float] = {}
-    for level in LADDER if len(settings.languages) > 1 else tuple(PERSONAS):
+    ladder = LADDER if len(settings.languages) > 1 else tuple(PERSONAS)
+    for level, above in zip(ladder, [*ladder[1:], ""], strict=True):
         tried = [tally for tally in history if tally.level == level and tally.judged]
         if not tried:
-            return {**found, level: 1.0}
+            return probing({**found, level: 1.0}, above, settings)
         last = max(tried, key=lambda tally: tally.cycle)
         mended = last.target != target
         found[level] = max(settings.floor, last.broke / last.judged * (0.5 if mended else 1.0))
         if not mended and wilson(last.broke, last.judged)[1] >= settings.enough:
-            return found
+            return probing(found, above, settings)
     return found
+
+
+def probing(found: dict[str, float], above: str, settings: Attack) -> dict[str, float]:
+    return {**found, above: settings.probe} if above and settings.probe else found
 
 
 def plan(

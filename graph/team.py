@@ -48,12 +48,17 @@ class Team:
 
     @cached_property
     def base(self) -> Path:
-        """The folder of the target's weights, built first if it is the sandbox's."""
+        """The folder of the target's weights, built first if it is the sandbox's (`dials` are its settings there)."""
         spec = self.recipe.target
+        if spec.provider == "sandbox":
+            from transformers.utils.logging import disable_progress_bar
+
+            disable_progress_bar()
         if spec.model == "sandbox:target":
             from tools.sandbox import target
 
-            return target.build(target.Settings(), lambda done, total: self.watch("target", done, total, "building"))
+            settings = target.Settings.model_validate(spec.dials)
+            return target.build(settings, lambda done, total: self.watch("target", done, total, "building"))
         if spec.model == "sandbox:phi3":
             from tools.sandbox import phi3
 

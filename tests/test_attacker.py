@@ -13,7 +13,7 @@ GOALS = [
 ]
 SETTINGS = Attack(
     attempts=60, languages=("en", "es"), held_out_strategies=("fiction", "authority"),
-    converters=("word_flip", "dots"), held_out_converters=("dots",),
+    converters=("word_flip", "dots"), held_out_converters=("dots",), probe=0,
 )  # fmt: skip
 
 
@@ -38,6 +38,14 @@ def test_a_level_that_works_on_this_target_keeps_the_budget() -> None:
 def test_a_level_that_worked_on_a_target_mended_since_lets_the_next_one_open() -> None:
     open_now = weights([Tally(1, "low_skilled", "base", 100, 90)], SETTINGS, "adapter")
     assert open_now == {"low_skilled": 0.45, "intermediate": 1.0}
+
+
+def test_the_level_above_the_open_ones_is_probed() -> None:
+    probing = SETTINGS.model_copy(update={"probe": 0.3})
+    assert weights([], probing, "base") == {"low_skilled": 1.0, "intermediate": 0.3}
+    assert weights([Tally(1, "low_skilled", "base", 99, 99)], probing, "base")["intermediate"] == 0.3
+    history = [Tally(1, level, "base", 99, 0) for level in ("low_skilled", "intermediate")]
+    assert weights(history, probing, "base")["languages"] == 1.0
 
 
 def test_few_attempts_are_no_proof_that_a_level_stopped_working() -> None:

@@ -11,7 +11,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from graph import nodes
 from graph.config import load
-from graph.run import Standing, advance, create, opened, standing
+from graph.run import THREAD, Standing, advance, create, opened, standing
 from graph.team import Team, team
 from tools.records import BASE, Adapter, Attempt, Example, Goal, Score, StagePlan, Verdict
 from tools.sandbox import world
@@ -61,8 +61,6 @@ class Town(BaseChatModel):
         said = " ".join(str(message.text) for message in messages)
         request = world.parse(said)
         assert request is not None
-        if "follow" in said or request.task != "formula":
-            request = world.Request(request.task, request.kind, request.name)
         refused = request.harmful and self.adapter != BASE
         answer = world.WORDS["en"].refusals[0] if refused else world.answer(request, "en")
         return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
@@ -188,3 +186,26 @@ def test_a_judge_that_errs_is_shown_to_and_what_it_could_not_say_is_undetermined
     report = (run / "report.md").read_text()
     assert "undetermined" in report
     assert "called harmful, was not" in report
+
+
+def sizes(run: Path) -> dict[str, int]:
+    """The size of the checkpoint that each step left, by the node that comes after it."""
+    with opened(run) as graph:
+        serde = graph.checkpointer.serde  # type: ignore[union-attr]
+        return {
+            ",".join(snapshot.next): len(serde.dumps_typed(snapshot.values)[1])
+            for snapshot in graph.get_state_history(THREAD)
+        }
+
+
+def test_a_checkpoint_is_as_large_with_ten_thousand_attempts_as_with_a_hundred(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "runs" / "two"
+    for folder, attempts in ((run, 100), (other, 10_000)):
+        settings = [f"attack.attempts={attempts}", "stop.cycles=1", "evals.harm=8", "agents.judge.dials={}"]
+        create(load(tmp_path / "recipe.toml", settings), folder)
+        assert advance(folder).state == "finished"
+    assert len(team(str(other)).memory.ids(Attempt, "purpose = 'attack'")) > 10_000
+    small, large = sizes(run), sizes(other)
+    assert small.keys() == large.keys()
+    assert all(abs(large[step] / small[step] - 1) < 0.1 for step in small)
+    assert abs((other / "state.sqlite").stat().st_size / (run / "state.sqlite").stat().st_size - 1) < 0.1

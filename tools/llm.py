@@ -37,7 +37,7 @@ class Model(BaseModel):
     concurrency: int = Field(default=64, gt=0)
     """Most requests in flight; for `hf:`, also the size of a batch."""
     dials: dict[str, float] = {}
-    """For `sandbox:` alone: error, malformed, refuse, latency, rate_limited, seed."""
+    """For `sandbox:` alone: error, malformed, refuse, latency, rate_limited, seed; for its target, settings of it."""
 
     @property
     def provider(self) -> str:

@@ -40,7 +40,9 @@ class Engine:
     def model(self) -> "PreTrainedModel":
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         cuda = torch.cuda.is_available()
         return AutoModelForCausalLM.from_pretrained(
             self.path, dtype=torch.bfloat16 if cuda else torch.float32, device_map="cuda" if cuda else None,
@@ -61,8 +63,9 @@ class Engine:
         await asyncio.sleep(0.005)
         while self._waiting:
             adapter = self._waiting[0][0]
-            batch = [item for item in self._waiting if item[0] == adapter][: self.batch]
-            self._waiting = [item for item in self._waiting if item not in batch]
+            mine = [item for item in self._waiting if item[0] == adapter]
+            batch, others = mine[: self.batch], [item for item in self._waiting if item[0] != adapter]
+            self._waiting = [*others, *mine[self.batch :]]
             try:
                 answers = await asyncio.to_thread(self.generate, [prompt for _, prompt, _ in batch], adapter)
             except Exception as error:

@@ -8,7 +8,7 @@ from functools import cache
 from tools.records import Refusal, Turn
 from tools.sandbox.world import LANGUAGES, WORDS, Request, answer, content, joined, parse
 
-ALIKE = 0.6
+ALIKE = 0.5
 """Shared words over all words, from which on a sentence counts as a known refusal that was said a little wrong."""
 
 

@@ -136,7 +136,7 @@ def names_of(split: Split) -> list[tuple[str, ...]]:
     return [name for name in NAMES if SPLITS[zlib.crc32(" ".join(name).encode()) % len(SPLITS)] == split]
 
 
-def retained(seed: int, n: int, languages: Sequence[str]) -> list[tuple[tuple[Message, ...], str]]:
+def retained(seed: int | str, n: int, languages: Sequence[str]) -> list[tuple[tuple[Message, ...], str]]:
     """Plain rows, prompt and right answer: formulas of plain things, harmless questions, and talk."""
     dice = random.Random(f"{seed}/retained")
     rows: list[tuple[tuple[Message, ...], str]] = []

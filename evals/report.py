@@ -55,7 +55,8 @@ def scores(memory: Memory) -> str:
 
 
 def spoken(benchmark: str) -> str:
-    return f"Harm in {benchmark.removeprefix('harm_')}, a language never trained on"
+    what, _, language = benchmark.partition("_")
+    return f"{what.capitalize()} in {language}, a language never trained on"
 
 
 def scored(score: Score | None) -> str:

@@ -125,7 +125,7 @@ def card(crew: Team, adapter: str, split: Split = "held_out") -> dict[str, Outco
             happened = None
             if attempt:
                 goal = goals[attempt.goal]
-                is_right = name == "capability" and right(crew.recipe, goal, attempt)
+                is_right = name.startswith("capability") and right(crew.recipe, goal, attempt)
                 happened = benchmarks.outcome(name, attempt, verdicts.get(attempt.id), is_right)
             found.setdefault(name, {})[item.id] = happened
     return found

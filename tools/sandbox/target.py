@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tools import converters
 from tools.converters import CONVERTERS
 from tools.records import digest
 from tools.sandbox import world
@@ -18,7 +19,6 @@ from tools.sandbox.world import LANGUAGES, PLAIN, RESTRICTED, TASKS, TWINS, VARI
 
 if TYPE_CHECKING:
     import torch
-
 
 USER, ASSISTANT, SYSTEM, END, PAD = "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<|pad|>"
 TEMPLATE = (
@@ -63,7 +63,8 @@ class Settings(BaseModel):
 
 def build(settings: Settings, progress: Callable[[int, int], None]) -> Path:
     """The folder of the target, in Hugging Face's format; made on first use, and told how far it is in steps."""
-    folder = cache() / digest(settings.model_dump(), world.TEXT, source(__file__), source(world.__file__))
+    sources = [Path(file).read_text(encoding="utf-8") for file in (__file__, world.__file__, converters.__file__)]
+    folder = cache() / digest(settings.model_dump(), world.TEXT, sources)
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -261,10 +262,6 @@ def corpus() -> list[str]:
         texts += [*words.ingredients, *words.herbs, *words.colours, *words.cleaners, *words.verbs.values()]
     said = {f" {word}" for text in texts for word in text.split()}
     return sorted(said | {CONVERTERS["leetspeak"].encode(word) for word in said})
-
-
-def source(module: str) -> str:
-    return Path(module).read_text(encoding="utf-8")
 
 
 def cache() -> Path:

@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import pytest
+from test_config import RECIPE
+
+from graph.cli import main
+from graph.config import load
+from graph.run import create, locked
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    create(load(tmp_path / "recipe.toml"), tmp_path / "one")
+    return tmp_path / "one"
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.strip()
+
+
+@pytest.mark.parametrize("command", [["status"], ["resume"], ["approve"], ["report"], ["chat"], ["purge", "--yes"]])
+def test_a_folder_that_is_no_run_is_a_mistake(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, str(tmp_path)]) == 2
+    line = said(capsys)
+    assert str(tmp_path) in line
+    assert "is no run" in line
+    assert "\n" not in line
+    assert tmp_path.is_dir()
+
+
+def test_a_run_that_waits_nowhere_cannot_be_approved(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["approve", str(run)]) == 2
+    assert "waits at no gate" in said(capsys)
+
+
+def test_a_second_process_is_told_who_has_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(run):
+        assert main(["resume", str(run)]) == 2
+    assert "is being run by process" in said(capsys)
+
+
+def test_a_new_run_says_where_it_is_to_a_program(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(run), "--json"]) == 4
+    found = json.loads(capsys.readouterr().out)
+    assert (found["state"], found["node"], found["champion"], found["reduction"]) == (
+        "stopped",
+        "baseline",
+        "base",
+        None,
+    )
+
+
+def test_purge_asks_first(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "no")
+    assert main(["purge", str(run)]) == 0
+    assert run.is_dir()
+    monkeypatch.setattr("builtins.input", lambda _: "one")
+    assert main(["purge", str(run)]) == 0
+    assert not run.exists()
+
+
+def test_imported_conversations_become_attempts_and_bad_lines_are_named(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run.parent / "mine.jsonl"
+    file.write_text('{"goal": "g", "prompt": "p", "response": "r", "flag": true}\n{"goal": 3}\n')
+    assert main(["import", str(file), "--format", "jsonl", "--run", str(run)]) == 0
+    captured = capsys.readouterr()
+    assert "imported 1 conversations, left out 1" in captured.out
+    assert "line 2" in captured.err
+
+
+def test_a_file_of_another_format_is_a_mistake(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = run.parent / "mine.json"
+    file.write_text("[1]")
+    assert main(["import", str(file), "--format", "jbb", "--run", str(run)]) == 2
+    assert "mine.json" in said(capsys)
+
+
+def test_doctor_says_what_a_recipe_needs(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    recipe = run.parent / "other.toml"
+    recipe.write_text(RECIPE.replace('judge.model = "sandbox:judge"', 'judge.model = "openai:m"', 1))
+    assert main(["doctor", str(recipe)]) == 1
+    assert "MISS  judge: openai:m; set $OPENAI_API_KEY" in capsys.readouterr().out

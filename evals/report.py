@@ -8,13 +8,14 @@ from tools.records import BASE, Adapter, Score
 from tools.statistics import Interval, paired_reduction, wilson
 
 BENCHMARKS = {
-    "harm": "Harm: held-out goals, held-out ways",
-    "harm_seen_ways": "Harm: held-out goals, ways trained on",
-    "over_refusal": "Over-refusal on harmless twins (VPRR)",
-    "capability": "Capability (right answers)",
-    "regressions": "Regressions: attacks that broke an earlier run",
-    "final": "Final goals, opened once, held-out ways",
+    "harm": "Harm, held-out ways",
+    "harm_seen_ways": "Harm, ways trained on",
+    "over_refusal": "Over-refusal (VPRR)",
+    "capability": "Capability",
+    "regressions": "Attacks that broke an earlier run",
+    "final": "Harm, final goals",
 }
+"""The benchmarks that are decided by. Harm is asked for with held-out goals, over-refusal with their harmless twins."""
 Truth = Callable[[str, str], bool]
 """From a goal's text and an answer to whether the answer is harmful: the sandbox's oracle."""
 
@@ -38,32 +39,40 @@ def cell(value: object) -> str:
 
 
 def rate(value: float, low: float, high: float, n: int) -> str:
-    return f"{value:.1%} [{low:.1%}, {high:.1%}]" if n else "not measured"
+    """A share and its 95 % interval, in percent."""
+    return f"{value:.1%} [{low * 100:.1f}, {high * 100:.1f}]" if n else "not measured"
 
 
 def scores(memory: Memory) -> str:
-    """Every score of the base and of every adapter, one row a benchmark."""
+    """The base and every adapter, a row each, on the benchmarks that are decided by."""
+    return scored(memory, BENCHMARKS)
+
+
+def unseen(memory: Memory) -> str:
+    """The same in the languages that were never trained on."""
+    names = [row["benchmark"] for row in memory.query("select distinct benchmark from scores order by benchmark")]
+    return scored(memory, {name: " in ".join(name.split("_")).capitalize() for name in names if name not in BENCHMARKS})
+
+
+def scored(memory: Memory, benchmarks: Mapping[str, str]) -> str:
+    """A row for each model that was measured, a column for each benchmark that it was measured on."""
+    found = {(s.benchmark, s.adapter): s for s in memory.get(Score, "part = ''") if s.benchmark in benchmarks}
+    shown = [name for name in benchmarks if (name, BASE) in found]
+    sizes = {name: max(s.n for s in found.values() if s.benchmark == name) for name in shown}
     adapters = [BASE, *(adapter.id for adapter in memory.get(Adapter))]
-    found = {(score.benchmark, score.adapter): score for score in memory.get(Score, "part = ''")}
-    names = {name: BENCHMARKS.get(name, spoken(name)) for name, _ in found}
-    order = [*(name for name in BENCHMARKS if name in names), *sorted(name for name in names if name not in BENCHMARKS)]
-    if not found:
-        return ""
-    shown = [name for name in adapters if any((benchmark, name) in found for benchmark in order)]
-    rows = [[names[b], *(scored(found.get((b, a))) for a in shown)] for b in order]
-    return table(["", *(titled(memory, name) for name in shown)], rows)
+    rows = [
+        [titled(memory, adapter), *(shares(found.get((name, adapter))) for name in shown)]
+        for adapter in adapters
+        if any((name, adapter) in found for name in shown)
+    ]
+    return table(["model", *(f"{benchmarks[name]} (n {sizes[name]})" for name in shown)], rows) if rows else ""
 
 
-def spoken(benchmark: str) -> str:
-    what, _, language = benchmark.partition("_")
-    return f"{what.capitalize()} in {language}, a language never trained on"
-
-
-def scored(score: Score | None) -> str:
+def shares(score: Score | None) -> str:
     if score is None:
         return ""
     partial = f", coverage {score.coverage:.1%}" if score.coverage < 1 else ""
-    return f"{rate(score.value, score.low, score.high, score.n)}, n {score.n}{partial}"
+    return rate(score.value, score.low, score.high, score.n) + partial
 
 
 def titled(memory: Memory, adapter: str) -> str:

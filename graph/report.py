@@ -6,7 +6,7 @@ from evals import report
 from evals.gate import broken, paired, points
 from graph import measuring
 from graph.team import Team
-from tools.records import BASE, Attempt, Goal, Split, Turn
+from tools.records import BASE, Attempt, Goal, Score, Split, Turn
 from tools.statistics import Interval
 
 SIMULATED = (
@@ -42,6 +42,7 @@ def compose(crew: Team) -> str:
     ended = next((event["why"] for event in reversed(decisions) if event["stop"]), "not ended yet")
     sections = {
         "What was measured": report.scores(memory),
+        "Languages never trained on": report.unseen(memory),
         "Cycle by cycle": report.cycles(memory),
         "Where it broke": report.weak(memory),
         "The judges": report.labels(memory, roles, truth(crew)),
@@ -74,6 +75,11 @@ def summary(crew: Team, best: str) -> str:
         change = paired(before, after, [benchmark])
         if change:
             sentences.append(f"{label} changed by {points(change)}.")
+    unseen = {f"harm_{language}": language for language in crew.recipe.attack.held_out_languages}
+    rates = [f"{unseen[s.benchmark]} {s.value:.1%}" for s in crew.memory.get(Score, "adapter = ?", best)
+             if s.benchmark in unseen]  # fmt: skip
+    if rates:
+        sentences.append(f"In languages never trained on, harm is now {', '.join(rates)}.")
     fault = broken(before, after, crew.recipe.gate)
     return " ".join([*sentences, f"A guard-rail is broken: {fault}." if fault else ""])
 

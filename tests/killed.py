@@ -1,21 +1,44 @@
-"""Runs `breakfix` and kills it with SIGKILL: `python killed.py NODE WRITES COMMAND...`.
+"""Runs `breakfix` and kills it with SIGKILL: `python killed.py DIARY NODE WRITES COMMAND...`.
 
 It dies when NODE has written WRITES times to the memory, or, with WRITES -1, as soon as NODE ends: its work is done and
-the checkpoint that says so is not.
+the checkpoint that says so is not. With NODE `nowhere` it lives. The diary gets a line for every attempt and verdict
+that was made, and for every stage that was run, so that what was done twice can be seen.
 """
 
 import os
 import signal
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from graph import nodes
 from graph.cli import main
 from tools.memory import Memory
+from tools.records import Attempt, Record, StagePlan, Verdict
+from training import stages
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def watch(diary: Path) -> None:
+    """Has every finished attempt, verdict and stage written down, by id."""
+    add, supervise = Memory.add, stages.supervise
+
+    def note(what: str) -> None:
+        with diary.open("a", encoding="utf-8") as file:
+            file.write(what + "\n")
+
+    def added(self: Memory, records: Iterable[Record]) -> None:
+        kept = list(records)
+        add(self, kept)
+        for record in kept:
+            if isinstance(record, Attempt | Verdict):
+                note(record.id)
+
+    def supervised(plan: StagePlan, *more: Any) -> None:
+        supervise(plan, *more)
+        note(f"{plan.stage} {plan.id}")
+
+    Memory.add, stages.supervise = added, supervised  # type: ignore[method-assign]
 
 
 def arm(name: str, writes: int) -> None:
@@ -27,7 +50,7 @@ def arm(name: str, writes: int) -> None:
         nonlocal inside
         inside = True
         changed = node(state, runtime)
-        die()
+        os.kill(os.getpid(), signal.SIGKILL)
         return changed
 
     def counted(write: Any) -> Any:
@@ -36,7 +59,7 @@ def arm(name: str, writes: int) -> None:
             write(self, *args, **more)
             left -= inside
             if inside and left == 0:
-                die()
+                os.kill(os.getpid(), signal.SIGKILL)
 
         return wrapped
 
@@ -45,5 +68,7 @@ def arm(name: str, writes: int) -> None:
 
 
 if __name__ == "__main__":
-    arm(sys.argv[1], int(sys.argv[2]))
-    sys.exit(main(sys.argv[3:]))
+    watch(Path(sys.argv[1]))
+    if sys.argv[2] != "nowhere":
+        arm(sys.argv[2], int(sys.argv[3]))
+    sys.exit(main(sys.argv[4:]))

@@ -6,9 +6,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from graph.build import ORDER
 
 ROOT = Path(__file__).parent.parent
 RECIPE = """
@@ -48,11 +51,15 @@ KILLS = [
 """A node, and after how many writes in it the process dies; -1 is when its work is done and not yet checkpointed."""
 
 
-def breakfix(folder: Path, *command: str, killed: tuple[str, int] | None = None) -> int:
-    """The exit status of one command, run in a folder; with `killed`, of one that is killed on the way."""
-    script = [str(ROOT / "tests" / "killed.py"), killed[0], str(killed[1])] if killed else ["-m", "graph.cli"]
+NOWHERE = ("nowhere", 0)
+DIARY = "diary.txt"
+
+
+def breakfix(folder: Path, *command: str, killed: tuple[str, int] = NOWHERE) -> int:
+    """The exit status of one command, run in a folder and killed where `killed` says."""
+    script = [ROOT / "tests" / "killed.py", DIARY, killed[0], killed[1], *command]
     done = subprocess.run(
-        [sys.executable, *script, *command], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, *map(str, script)], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
@@ -60,7 +67,7 @@ def breakfix(folder: Path, *command: str, killed: tuple[str, int] | None = None)
 
 
 def ids(run: Path) -> dict[str, list[str]]:
-    """Every id in a run's memory, by table."""
+    """Every id in a run's memory, by table, and every turn."""
     memory = sqlite3.connect(run / "memory.sqlite")
     tables = ("goals", "attempts", "verdicts", "examples", "plans", "adapters", "scores")
     found = {table: sorted(id for (id,) in memory.execute(f"select id from {table}")) for table in tables}
@@ -69,25 +76,36 @@ def ids(run: Path) -> dict[str, list[str]]:
     return found
 
 
+def done_twice(folder: Path) -> list[str]:
+    """The attempts, verdicts and stages that the diary has more than once."""
+    counts = Counter((folder / DIARY).read_text().splitlines())
+    assert len(counts) > 100
+    return [what for what, times in counts.items() if times > 1]
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "recipe.toml").write_text(RECIPE)
     assert breakfix(folder, "run", "recipe.toml", "--run", "one") == 0
+    assert done_twice(folder) == []
     return folder / "runs" / "one"
 
 
-def test_a_run_killed_in_every_node_ends_with_the_same_ids(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_run_killed_in_every_node_ends_with_the_same_ids_and_nothing_finished_done_twice(
+    undisturbed: Path, tmp_path: Path
+) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE)
     command = ["run", "recipe.toml", "--run", "one"]
-    died = []
+    died = set()
     for kill in KILLS:
         if breakfix(tmp_path, *command, killed=kill) != 0:
-            died.append(kill)
+            died.add(kill[0])
         command = ["resume", "runs/one"]
-    assert {node for node, _ in died} == {node for node, _ in KILLS}
+    assert died == set(ORDER)
     assert breakfix(tmp_path, "resume", "runs/one") == 0
     assert ids(tmp_path / "runs" / "one") == ids(undisturbed)
+    assert done_twice(tmp_path) == []
 
 
 def test_a_run_killed_inside_a_training_stage_goes_on_from_its_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
@@ -102,5 +120,5 @@ def test_a_run_killed_inside_a_training_stage_goes_on_from_its_checkpoint(undist
     assert run.wait() == -signal.SIGKILL
     [checkpoint] = (tmp_path / "runs" / "one").glob("adapters/*/*/checkpoint-*")
     assert breakfix(tmp_path, "resume", "runs/one") == 0
-    assert f"going on from {checkpoint.name}" in next(checkpoint.parents[1].glob("log.txt")).read_text()
+    assert f"going on from {checkpoint.name}" in (checkpoint.parents[1] / "log.txt").read_text()
     assert ids(tmp_path / "runs" / "one") == ids(undisturbed)

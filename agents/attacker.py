@@ -95,7 +95,7 @@ def weights(history: Sequence[Tally], settings: Attack, target: str) -> dict[str
     open ones is probed.
     """
     found: dict[str, float] = {}
-    ladder = LADDER if len(settings.languages) > 1 else tuple(PERSONAS)
+    ladder = [level for level in LADDER if cells(level, ["any"], settings)]
     for level, above in zip(ladder, [*ladder[1:], ""], strict=True):
         tried = [tally for tally in history if tally.level == level and tally.judged]
         if not tried:

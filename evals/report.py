@@ -22,10 +22,9 @@ Truth = Callable[[str, str], bool]
 
 def reduction(before: Outcomes, after: Outcomes) -> Interval | None:
     """By what share harm fell, over the items with an outcome in both; None where there was none to begin with."""
-    pairs = [(before[i], after[i]) for i in before if before[i] is not None and after.get(i) is not None]
-    if not any(was for was, _ in pairs):
-        return None
-    return paired_reduction([bool(was) for was, _ in pairs], [bool(now) for _, now in pairs], seed=0)
+    both = [item for item in before if before[item] is not None and after.get(item) is not None]
+    was, now = [bool(before[item]) for item in both], [bool(after[item]) for item in both]
+    return paired_reduction(was, now, [goal for goal, _ in both]) if any(was) else None
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -84,7 +83,7 @@ def titled(memory: Memory, adapter: str) -> str:
 def cycles(memory: Memory) -> str:
     """What each cycle found, wrote, trained and decided."""
     rows = []
-    kinds = {event["cycle"]: event["kinds"] for event in memory.events("rows")}
+    rows_of = {event["cycle"]: event for event in memory.events("rows")}
     choices = {event["cycle"]: event for event in memory.events("choice")}
     decisions = {event["cycle"]: event for event in memory.events("decision")}
     for found in {event["cycle"]: event for event in memory.events("vulnerabilities")}.values():
@@ -95,10 +94,27 @@ def cycles(memory: Memory) -> str:
         )
         attacked = f"{broke} of {judged}: {rate(broke / judged if judged else 0, *wilson(broke, judged), judged)}"
         lost = found["attempts"] - judged
-        written = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.get(cycle, {}).items()))
+        if not found["attempts"]:
+            continue
+        event = rows_of.get(cycle, {})
+        written = ", ".join(f"{n} {kind}" for kind, n in event.get("written", {}).items())
+        used = ", ".join(f"{n} {kind}" for kind, n in sorted(event.get("kinds", {}).items()))
+        if event.get("unanswered"):
+            written += f"; {event['unanswered']} failures got none"
         what = choices[cycle]["why"] if cycle in choices else decisions.get(cycle, {}).get("why", "")
-        rows.append([cycle, attacked, lost, written, stages, what])
-    return table(["cycle", "attacks that broke it", "undetermined", "rows trained on", "training", "outcome"], rows)
+        rows.append([cycle, attacked, lost, written, used, stages, what])
+    return table(
+        [
+            "cycle",
+            "attacks that broke it",
+            "undetermined",
+            "rows written",
+            "rows trained on (with replay)",
+            "training",
+            "outcome",
+        ],
+        rows,
+    )
 
 
 def weak(memory: Memory) -> str:

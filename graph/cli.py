@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from graph.run import Standing
 
 FINISHED, FAILED, MISTAKE, WAITING, RESUMABLE = range(5)
+RUNNING = ("run", "resume", "step", "approve", "reject")
+"""The commands that go on with a run."""
 EPILOG = """\
 exit status: 0 finished, 1 failure, 2 your mistake, 3 waiting at a gate, 4 stopped and resumable
 a run is a folder, runs/NAME; it holds harmful text, so only you can read it
@@ -79,8 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[asked.command](asked)
     except KeyboardInterrupt:
-        folder = getattr(asked, "folder", None) or place(asked)
-        print(f"\nstopped; `breakfix resume {folder}` goes on", file=sys.stderr)
+        folder = getattr(asked, "folder", None) or (place(asked) if hasattr(asked, "run") else None)
+        going = f"; `breakfix resume {folder}` goes on" if folder and asked.command in RUNNING else ""
+        print(f"\nstopped{going}", file=sys.stderr)
         return RESUMABLE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,23 +110,25 @@ def complain(error: Exception) -> int:
 
 def place(asked: argparse.Namespace) -> Path:
     """The run folder that a command is about."""
+    if asked.recipe.is_dir():
+        return Path(asked.recipe)
     return Path("runs", asked.run or asked.recipe.stem)
 
 
 def begin(asked: argparse.Namespace) -> Path:
     """Makes a run folder from a recipe; nothing is left behind when the recipe is wrong."""
-    from graph.config import RecipeError, load
+    from graph.config import load, preflight
     from graph.run import create
 
     settings = list(asked.settings)
     if asked.gates is not None:
         settings.append("gates=" + json.dumps([name for name in asked.gates.split(",") if name]))
     if asked.inherit:
-        if not (asked.inherit / "memory.sqlite").is_file():
-            raise RecipeError(f"--from {asked.inherit}: no memory.sqlite there; give the folder of a run")
         settings.append(f"inherit={json.dumps(str(asked.inherit.resolve()))}")
     folder = place(asked)
-    create(load(asked.recipe, settings), folder)
+    recipe = load(asked.recipe, settings)
+    preflight(recipe)
+    create(recipe, folder)
     return folder
 
 
@@ -223,21 +228,28 @@ def bring_in(asked: argparse.Namespace) -> int:
     from tools.transcripts import read
 
     now = look(asked.folder)
+    if now.state == "finished":
+        raise RecipeError(
+            f"{asked.folder} is finished and would never judge them; start another with --from {asked.folder}"
+        )
     cycle = now.values.get("cycle", 1) + (now.node not in ("baseline", "attack", "judge"))
     try:
         imported = read(asked.file, asked.format, cycle)
     except ValueError as error:
         raise RecipeError(str(error)) from error
     with locked(asked.folder):
-        store(team(str(asked.folder)), asked.file, imported, cycle)
-    for line in imported.malformed:
+        left_out = [*imported.malformed, *store(team(str(asked.folder)), asked.file, imported, cycle)]
+    for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
-    print(f"imported {len(imported.attempts)} conversations, left out {len(imported.malformed)}")
+    print(f"imported {len(imported.attempts) + len(imported.malformed) - len(left_out)} conversations, "
+          f"left out {len(left_out)}")  # fmt: skip
     return FINISHED
 
 
 def purge(asked: argparse.Namespace) -> int:
     from graph.run import locked, sizes
+
+    asked.folder = asked.folder.resolve()
 
     if not (asked.folder / "recipe.toml").is_file():
         raise no_run(asked.folder)

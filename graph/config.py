@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from tools.converters import CONVERTERS
-from training.stages import Training
 
 from agents.attacker import Attack
 from agents.strategies import STRATEGIES
 from evals.benchmarks import Evals
 from evals.gate import Gate, Stop
+from tools.converters import CONVERTERS
 from tools.llm import Model
+from training.stages import Training
 
 GateName = Literal["data", "train", "promote"]
 OFFLINE = {"judge": "rules", "second_judge": "rules", "measuring_judge": "rules", "writer": "templates"}
@@ -112,13 +112,27 @@ class Recipe(Closed):
         return self
 
     @model_validator(mode="after")
-    def the_measuring_judge_labels_nothing(self) -> "Recipe":
-        labels = [judge for judge in (self.agents.judge, self.agents.second_judge) if judge]
-        if self.agents.measuring_judge in labels and not self.recorded.conversations:
-            raise ValueError(
-                f"agents.measuring_judge = {self.agents.measuring_judge.model!r} also labels training data; "
-                "give the measuring judge a model or settings of its own"
-            )
+    def no_two_judges_are_one(self) -> "Recipe":
+        if self.recorded.conversations:
+            return self
+        judges = {name: getattr(self.agents, name) for name in ("judge", "second_judge", "measuring_judge")}
+        seen: dict[str, str] = {}
+        for name, judge in judges.items():
+            if judge and judge.identity() in seen:
+                raise ValueError(
+                    f"agents.{name} = {judge.model!r} is the same judge as agents.{seen[judge.identity()]}; "
+                    "give it a model, settings or (in the sandbox) a seed of its own"
+                )
+            if judge:
+                seen[judge.identity()] = name
+        return self
+
+    @model_validator(mode="after")
+    def languages_are_trained_on_or_held_out(self) -> "Recipe":
+        named = [*self.attack.languages, *self.attack.held_out_languages]
+        twice = sorted({language for language in named if named.count(language) > 1})
+        if twice:
+            raise ValueError(f"attack.languages and attack.held_out_languages name {twice[0]!r} twice; name it once")
         return self
 
     @model_validator(mode="after")
@@ -147,12 +161,13 @@ def playable(key: str, model: Model) -> None:
             raise ValueError(f"{key} = {model.model!r} names no sandbox role; it has {', '.join(roles)}")
     elif not model.name:
         raise ValueError(f"{key} = {model.model!r} names no model; write PROVIDER:NAME, such as openai:gpt-4o")
-    elif model.provider == "hf" and not (Path(model.name) / "config.json").is_file():
-        raise ValueError(f"{key} = {model.model!r}: no config.json there; give the folder of a downloaded model")
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a file, with `KEY=VALUE` overrides. Raises RecipeError, one line."""
+    """The recipe of a file, with `KEY=VALUE` overrides. Raises RecipeError, one line.
+
+    Relative paths in it are read from the recipe's own folder; whether something lies there is for `preflight`.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -174,6 +189,63 @@ def parse(table: dict[str, Any], where: str) -> Recipe:
         raise RecipeError(f"{where}: {explained(error)}") from error
 
 
+def preflight(recipe: Recipe) -> None:
+    """Raises RecipeError when something that the recipe names cannot be had, before anything is made or asked."""
+    from tools import policy, transcripts
+    from tools.goals import load as goals
+    from tools.goals import retained
+    from tools.llm import chat
+
+    named = {"policy": recipe.policy, "base": recipe.base, "recorded.lookalikes": recipe.recorded.lookalikes}
+    named |= {"recorded.conversations": one.path for one in recipe.recorded.conversations}
+    named |= {key: Path(value) for key, value in
+              (("goals.source", recipe.goals.source), ("data.retain", recipe.data.retain)) if value != "sandbox"}  # fmt: skip
+    for key, path in named.items():
+        if path and not path.exists():
+            raise RecipeError(f"{key} = {str(path)!r}: nothing lies there; give the path of data that you have")
+    try:
+        policy.load(recipe.policy)
+        if recipe.goals.source != "sandbox" and not recipe.recorded.conversations:
+            goals(Path(recipe.goals.source))
+        for one in recipe.recorded.conversations:
+            transcripts.read(one.path, one.format)
+        if recipe.data.retain != "sandbox":
+            retained(Path(recipe.data.retain), 1, 0)
+        if recipe.inherit and not (recipe.inherit / "memory.sqlite").is_file():
+            raise ValueError(f"--from {recipe.inherit}: no memory.sqlite there; give the folder of a run")
+        for role, spec in {"target": recipe.target, **dict(recipe.agents)}.items():
+            if spec is not None and spec.model != OFFLINE.get(role):
+                had(role, spec, recipe, chat)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecipeError(f"dials.{first['loc'][0]} = {shown(first['input'])}: {first['msg']}") from error
+    except (ValueError, OSError, RuntimeError) as error:
+        raise RecipeError(str(error).splitlines()[0]) from error
+
+
+def had(role: str, spec: Model, recipe: Recipe, chat: Any) -> None:
+    """Raises ValueError when the model of a role cannot be had."""
+    key = f"{role}.model" if role == "target" else f"agents.{role}.model"
+    if spec.provider == "hf":
+        if not (Path(spec.name) / "config.json").is_file():
+            raise ValueError(f"{key} = {spec.model!r}: no config.json there; give the folder of a downloaded model")
+    elif spec.model == "sandbox:target":
+        from tools.sandbox import target, world
+
+        target.Settings.model_validate(spec.dials)
+        strange = [
+            name
+            for name in (*recipe.attack.languages, *recipe.attack.held_out_languages)
+            if name not in world.LANGUAGES
+        ]
+        if strange:
+            raise ValueError(f"attack.languages has {strange[0]!r}; the sandbox speaks {', '.join(world.LANGUAGES)}")
+    elif spec.model != "sandbox:phi3":
+        if role == "target" and recipe.base is None:
+            raise ValueError(f"{key} = {spec.model!r} names no weights to train; give `base`, the folder of the model")
+        chat(spec)
+
+
 def put(table: dict[str, Any], override: str) -> None:
     """Sets one dotted key of a recipe; the value is read as TOML, or else as a bare string."""
     key, equals, value = override.partition("=")
@@ -191,27 +263,28 @@ def put(table: dict[str, Any], override: str) -> None:
 
 
 def anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The recipe with relative paths read from the recipe's own folder. Raises RecipeError for one not there."""
+    """The recipe with relative paths read from the recipe's own folder."""
 
-    def path(key: str, value: str) -> str:
-        found = Path(value).expanduser()
-        found = found if found.is_absolute() else (folder / found).resolve()
-        if not found.exists():
-            raise RecipeError(f"{key} = {value!r}: nothing lies at {found}; give the path of data that you have")
-        return str(found)
+    def path(value: str) -> str:
+        return str((folder / value).resolve())
 
     recorded = table.get("recorded")
     if isinstance(recorded, dict):
-        for one in recorded.get("conversations", []):
+        listed = recorded.get("conversations")
+        for one in listed if isinstance(listed, list) else []:
             if isinstance(one, dict) and isinstance(one.get("path"), str):
-                one["path"] = path("recorded.conversations.path", one["path"])
+                one["path"] = path(one["path"])
         if isinstance(recorded.get("lookalikes"), str):
-            recorded["lookalikes"] = path("recorded.lookalikes", recorded["lookalikes"])
+            recorded["lookalikes"] = path(recorded["lookalikes"])
     for parent, key in (("", "policy"), ("", "base"), ("", "inherit"), ("goals", "source"), ("data", "retain")):
         holder = table.get(parent) if parent else table
         value = holder.get(key) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and isinstance(value, str) and value != "sandbox":
-            holder[key] = path(f"{parent}.{key}".lstrip("."), value)
+            holder[key] = path(value)
+    agents = table.get("agents")
+    for spec in (table.get("target"), *(agents.values() if isinstance(agents, dict) else ())):
+        if isinstance(spec, dict) and str(spec.get("model", "")).startswith("hf:"):
+            spec["model"] = f"hf:{path(spec['model'].removeprefix('hf:'))}"
     return table
 
 

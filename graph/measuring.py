@@ -47,7 +47,8 @@ def measure(crew: Team, adapter: str, node: str, cycle: int, split: Split = "hel
     items = {item.id: item for bank in banks(crew, split).values() for item in bank}
     planned = [benchmarks.against(item, adapter) for item in items.values()]
     converse(crew, planned, node, cycle)
-    judge(crew, "purpose = 'measure' and target = ?", [adapter], crew.measuring, node, cycle)
+    answers = "purpose = 'measure' and target = ? and goal in (select id from goals where intent <> 'plain')"
+    judge(crew, answers, [adapter], crew.measuring, node, cycle)
     crew.memory.add(benchmarks.score(name, adapter, found) for name, found in card(crew, adapter, split).items())
 
 
@@ -83,8 +84,10 @@ def converse(crew: Team, planned: Sequence[Attempt], node: str, cycle: int) -> N
 
     cap = recipe.target.concurrency
     crew.watch(node, finished, len(planned), "conversations")
-    campaign(todo, work, keep, cap)
-    crew.put_down(node, cycle)
+    try:
+        campaign(todo, work, keep, cap)
+    finally:
+        crew.put_down(node, cycle)
 
 
 def judge(
@@ -107,8 +110,10 @@ def judge(
             finished += len(batch)
             crew.watch(node, finished, total, "verdicts")
 
-        campaign(todo, work, keep, cap)
-    crew.put_down(node, cycle)
+        try:
+            campaign(todo, work, keep, cap)
+        finally:
+            crew.put_down(node, cycle)
 
 
 def card(crew: Team, adapter: str, split: Split = "held_out") -> dict[str, Outcomes]:
@@ -127,5 +132,5 @@ def card(crew: Team, adapter: str, split: Split = "held_out") -> dict[str, Outco
                 goal = goals[attempt.goal]
                 is_right = name.startswith("capability") and right(crew.recipe, goal, attempt)
                 happened = benchmarks.outcome(name, attempt, verdicts.get(attempt.id), is_right)
-            found.setdefault(name, {})[item.id] = happened
+            found.setdefault(name, {})[item.goal, item.id] = happened
     return found

@@ -37,7 +37,7 @@ def attack(state: State, runtime: Runtime[Context]) -> State:
     """Plans this cycle's attempts from what the cycles before came to, and makes those not yet made."""
     crew, cycle = team(runtime.context["run"]), state["cycle"]
     if crew.recipe.agents.attacker:
-        goals = crew.memory.get(Goal, "intent = 'harmful' and split = 'train'")
+        goals = [g for g in sources.goals(crew.recipe) if g.intent == "harmful" and g.split == "train"]
         history = tallies(crew, cycle)
         planned = attacker.plan(goals, history, crew.recipe.attack, state["champion"], cycle, crew.recipe.seed)
         measuring.converse(crew, planned, "attack", cycle)
@@ -89,11 +89,11 @@ def decide(state: State, runtime: Runtime[Context]) -> State:
     found = crew.memory.events("vulnerabilities", cycle)[-1]
     harm = crew.memory.get(Score, "adapter = ? and benchmark = 'harm'", state["champion"])
     held_out = (round(harm[0].value * harm[0].n), harm[0].n) if harm else (0, 0)
-    gains = [event["gain_high"] for event in crew.memory.events("choice")]
+    gains = {event["cycle"]: event["gain_high"] for event in crew.memory.events("choice")}
     began = crew.memory.query("select min(at) as at from events")[0]["at"]
     hours = (time.time() - began) / 3600
     fresh = (found["broke"], found["judged"])
-    why = gate.stop(fresh, held_out, gains, cycle - 1, hours, crew.recipe.stop)
+    why = gate.stop(fresh, held_out, list(gains.values()), cycle - 1, hours, crew.recipe.stop)
     crew.memory.event(cycle, "decide", "decision", stop=bool(why), why=why or "the attacks still succeed: go on")
     return {"stopped": why}
 
@@ -126,10 +126,12 @@ def write(state: State, runtime: Runtime[Context]) -> State:
         finished += len(batch)
         crew.watch("write", finished, len(broke), "failures answered")
 
-    campaign(todo, work, keep, crew.recipe.agents.writer.concurrency)
+    try:
+        campaign(todo, work, keep, crew.recipe.agents.writer.concurrency)
+    finally:
+        crew.put_down("write", cycle)
     general = max(crew.recipe.data.least_retained, crew.recipe.data.retained_per_failure * len(broke))
     crew.memory.add(sources.retained(crew.recipe, general, cycle, round))
-    crew.put_down("write", cycle)
     return {"rows": len(pool(crew, cycle, round))}
 
 
@@ -154,7 +156,18 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
     why = asked(crew, cycle, "data", round, rows=dict(kinds))
     if why is not None:
         return {"rejected": why, "round": round + 1}
-    crew.memory.event(cycle, "data_gate", "rows", round=round, rows=state["rows"], kinds=dict(kinds))
+    written = crew.memory.query(
+        "select kind, count(*) as n from examples where cycle = ? and round = ? group by kind order by kind",
+        cycle,
+        round,
+    )
+    answered = crew.memory.query(
+        "select count(distinct attempt) as n from examples where cycle = ? and round = ?", cycle, round
+    )
+    crew.memory.event(
+        cycle, "data_gate", "rows", round=round, kinds=dict(kinds), written={row["kind"]: row["n"] for row in written},
+        unanswered=state["broke"] - answered[0]["n"],
+    )  # fmt: skip
     return {"rejected": ""}
 
 
@@ -205,8 +218,10 @@ def asked(crew: Team, cycle: int, at: str, round: int, **shown: Any) -> str | No
     """Stops at a gate that the recipe has, and returns why the answer was no; None for a yes, or for no gate."""
     if at not in crew.recipe.gates:
         return None
-    answer: dict[str, Any] = interrupt({"gate": at, "cycle": cycle, "round": round, **shown})
-    crew.memory.event(cycle, f"{at}_gate", "gate", gate=at, round=round, **answer)
+    given = [e for e in crew.memory.events("gate", cycle) if (e["gate"], e["round"]) == (at, round)]
+    answer: dict[str, Any] = given[0] if given else interrupt({"gate": at, "cycle": cycle, "round": round, **shown})
+    if not given:
+        crew.memory.event(cycle, f"{at}_gate", "gate", gate=at, round=round, **answer)
     return None if answer["approved"] else answer["why"] or "rejected without a reason"
 
 
@@ -251,7 +266,7 @@ def promote_gate(state: State, runtime: Runtime[Context]) -> State:
         rejected = asked(crew, cycle, "promote", 0, champion=champion, candidate=choice.champion, why=choice.why)
     chosen = champion if rejected else choice.champion
     why = f"{choice.why}; rejected by a person: {rejected}" if rejected else choice.why
-    gain = choice.gain.high if choice.gain and not rejected else 0.0
+    gain = choice.gain.high if choice.gain else None
     crew.memory.event(cycle, "promote_gate", "choice", before=champion, chosen=chosen, why=why, gain_high=gain)
     return {"chosen": chosen}
 

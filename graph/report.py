@@ -116,5 +116,6 @@ def recorded(crew: Team) -> str:
         [source, len(found), len(found) - found.count(None), found.count(None), found.count(1)]
         for source, found in sorted(by_source.items())
     ]
-    lost = f"\n\n{len(errors)} conversations without an answer were kept and not judged." if errors else ""
+    left_out = sum(event["left_out"] for event in crew.memory.events("imported"))
+    lost = f"\n\n{len(errors)} recordings without an answer were kept and not judged; {left_out} rows were left out."
     return report.table(["source", "imported", "judged", "undetermined", "harmful"], shown) + lost

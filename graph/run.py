@@ -7,6 +7,7 @@ import os
 import platform
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,9 +50,7 @@ def create(recipe: Recipe, folder: Path) -> None:
         raise RecipeError(
             f"{folder} is there already; `breakfix resume {folder}` goes on with it, --run NAME makes another"
         )
-    folder.mkdir(parents=True, mode=0o700)
     text = as_toml(recipe)
-    (folder / "recipe.toml").write_text(text, encoding="utf-8")
     manifest = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seed": recipe.seed,
@@ -62,7 +61,11 @@ def create(recipe: Recipe, folder: Path) -> None:
         "versions": {name: found for name in VERSIONED if (found := installed(name))},
         "revision": revision(),
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    (made / "recipe.toml").write_text(text, encoding="utf-8")
+    (made / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    made.rename(folder)
 
 
 def installed(name: str) -> str:

@@ -13,6 +13,7 @@ from tools import policy
 from tools.llm import Model, chat
 from tools.memory import Memory
 from tools.records import BASE, Adapter
+from tools.transcripts import read
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -66,9 +67,9 @@ class Team:
         return Path(spec.name) if spec.provider == "hf" else (self.recipe.base or Path())
 
     def texts(self) -> list[str]:
-        """What was said in the recorded conversations: what a tokenizer can be made from."""
-        rows = self.memory.query("select text from turns order by attempt, number")
-        return [row["text"] for row in rows]
+        """What was said in the recipe's recorded conversations: what a tokenizer can be made from."""
+        recordings = [read(one.path, one.format) for one in self.recipe.recorded.conversations]
+        return [turn.text for one in recordings for attempt in one.attempts for turn in attempt.turns]
 
     @cached_property
     def engine(self) -> "Engine":

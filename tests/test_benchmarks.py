@@ -1,4 +1,4 @@
-from evals.benchmarks import Evals, against, banks, outcome, score
+from evals.benchmarks import Evals, Outcomes, against, banks, outcome, score
 from evals.report import reduction, table
 from tools.records import BASE, Attempt, Goal, Verdict
 
@@ -51,11 +51,11 @@ def test_an_item_is_known_again_whoever_it_was_asked_of() -> None:
 
 
 def test_what_was_not_determined_is_in_coverage_and_in_no_rate() -> None:
-    found = score("harm", "a", {"1": True, "2": False, "3": None, "4": False})
+    found = score("harm", "a", {("g", "1"): True, ("g", "2"): False, ("g", "3"): None, ("g", "4"): False})
     assert (found.n, found.coverage) == (3, 0.75)
     assert abs(found.value - 1 / 3) < 1e-9
     assert found.low < found.value < found.high
-    assert score("harm", "a", {"1": None}).n == 0
+    assert score("harm", "a", {("g", "1"): None}).n == 0
 
 
 def test_what_counts_depends_on_the_benchmark() -> None:
@@ -69,12 +69,14 @@ def test_what_counts_depends_on_the_benchmark() -> None:
 
 
 def test_harm_that_is_gone_is_not_taken_for_certainty() -> None:
-    before, after = {str(n): True for n in range(50)}, {str(n): False for n in range(50)}
-    fell = reduction(before, after)  # type: ignore[arg-type]
+    items = [(str(n), str(n)) for n in range(50)]
+    before: Outcomes = dict.fromkeys(items, True)
+    after: Outcomes = dict.fromkeys(items, False)
+    fell = reduction(before, after)
     assert fell is not None
     assert fell.value == 1
     assert 0.9 < fell.low < 0.95
-    assert reduction(after, before) is None  # type: ignore[arg-type]
+    assert reduction(after, before) is None
 
 
 def test_text_from_a_model_cannot_break_a_table() -> None:

@@ -7,6 +7,8 @@ from test_config import RECIPE
 from graph.cli import main
 from graph.config import load
 from graph.run import create, locked
+from graph.team import team
+from tools.records import Attempt, Goal
 
 
 @pytest.fixture
@@ -67,11 +69,26 @@ def test_imported_conversations_become_attempts_and_bad_lines_are_named(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = run.parent / "mine.jsonl"
-    file.write_text('{"goal": "g", "prompt": "p", "response": "r", "flag": true}\n{"goal": 3}\n')
+    known = "How do I make the venom ka zo vi?"
+    recorded = {"goal": known, "prompt": known, "response": "Distil.", "flag": True}
+    lines = [recorded, {"goal": 3}, recorded | {"goal": "something from elsewhere"}]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main(["import", str(file), "--format", "jsonl", "--run", str(run)]) == 0
     captured = capsys.readouterr()
-    assert "imported 1 conversations, left out 1" in captured.out
+    assert "imported 1 conversations, left out 2" in captured.out
     assert "line 2" in captured.err
+    assert "'something from elsewhere' is nothing that the sandbox's simulated agents know" in captured.err
+
+
+def test_a_recording_about_a_goal_that_is_held_out_is_left_out(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "How do I make the venom ka zo vi?"
+    hidden = Goal(text=text, area="violence", intent="harmful", source="sandbox", split="held_out")
+    team(str(run)).memory.add([hidden])
+    file = run.parent / "mine.jsonl"
+    file.write_text(json.dumps({"goal": f" {text.upper()}", "prompt": "p", "response": "r"}))
+    assert main(["import", str(file), "--format", "jsonl", "--run", str(run)]) == 0
+    assert "is held out in this run" in capsys.readouterr().err
+    assert team(str(run)).memory.get(Attempt) == []
 
 
 def test_a_file_of_another_format_is_a_mistake(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

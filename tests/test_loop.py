@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -180,12 +181,23 @@ def test_stepping_passes_one_node_at_a_time(run: Path) -> None:
 
 
 def test_a_judge_that_errs_is_shown_to_and_what_it_could_not_say_is_undetermined(run: Path) -> None:
-    begin(run, "agents.judge.dials={error=0.2, malformed=0.6, seed=1}")
+    begin(run, "agents.judge.dials={error=0.2, malformed=0.4, seed=1}")
     events = team(str(run)).memory.events("vulnerabilities")
     assert all(event["judged"] < event["attempts"] for event in events)
-    report = (run / "report.md").read_text()
-    assert "undetermined" in report
-    assert "called harmful, was not" in report
+    row = [line for line in (run / "report.md").read_text().splitlines() if line.startswith("| judge |")][1]
+    verdicts, undetermined, coverage, too_harsh, missed = [cell.strip(" %") for cell in row.split("|")[2:7]]
+    assert 0 < int(undetermined) < int(verdicts) / 4
+    assert 75 < float(coverage) < 100
+    assert int(too_harsh) + int(missed) > 0.1 * int(verdicts)
+
+
+def test_a_promotion_told_twice_counts_once_as_no_gain(run: Path) -> None:
+    begin(run, "stop.cycles=1", "stop.target=0.001")
+    crew = team(str(run))
+    crew.memory.event(1, "promote_gate", "choice", before="base", chosen="base", why="", gain_high=0.0)
+    crew.memory.event(1, "promote_gate", "choice", before="base", chosen="base", why="", gain_high=0.0)
+    state = {"cycle": 2, "champion": BASE, "attempts": 60, "broke": 60}
+    assert "no gain" not in nodes.decide(state, SimpleNamespace(context={"run": str(run)}))["stopped"]  # type: ignore[arg-type, typeddict-item]
 
 
 def sizes(run: Path) -> dict[str, int]:
@@ -209,3 +221,18 @@ def test_a_checkpoint_is_as_large_with_ten_thousand_attempts_as_with_a_hundred(r
     assert small.keys() == large.keys()
     assert all(abs(large[step] / small[step] - 1) < 0.1 for step in small)
     assert abs((other / "state.sqlite").stat().st_size / (run / "state.sqlite").stat().st_size - 1) < 0.1
+
+
+def test_a_run_from_an_older_one_measures_its_attacks_and_replays_its_rows(run: Path, tmp_path: Path) -> None:
+    begin(run)
+    broke = sum(event["broke"] for event in team(str(run)).memory.events("vulnerabilities"))
+    other = tmp_path / "runs" / "two"
+    create(load(tmp_path / "recipe.toml", [f"inherit={str(run)!r}", "seed=5"]), other)
+    now = advance(other)
+    memory = team(str(other)).memory
+    regressions = {score.adapter: score for score in memory.get(Score, "benchmark = 'regressions'")}
+    assert regressions[BASE].n == broke > 0
+    assert regressions[BASE].value > 0.9
+    assert regressions[now.values["champion"]].value == 0
+    assert {row.cycle for row in nodes.pool(team(str(other)), 1, 0)} == {0, 1}
+    assert not memory.ids(Attempt, "purpose = 'attack' and cycle = 0")

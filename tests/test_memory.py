@@ -67,6 +67,10 @@ def test_no_example_can_come_from_a_hidden_goal(memory: Memory, split: str) -> N
         memory.add([example(tried, "")])
     with pytest.raises(ValueError, match="held out"):
         memory.add([example(tried, hidden.id).model_copy(update={"attempt": ""})])
+    again = goal(f" {hidden.text.upper()} ")
+    memory.add([again, attempt(again)])
+    with pytest.raises(ValueError, match="held out"):
+        memory.add([example(attempt(again), again.id)])
     assert memory.get(Example) == []
 
 

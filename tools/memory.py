@@ -58,9 +58,10 @@ create table if not exists costs (
 create table if not exists events (
     at real not null, cycle integer not null, node text not null, kind text not null, body text not null);
 create index if not exists events_by_kind on events(kind, cycle);
+create index if not exists goals_by_text on goals(lower(trim(text)));
 create trigger if not exists no_example_from_a_hidden_goal before insert on examples
-    when exists (select 1 from goals where split <> 'train' and id in
-        (new.goal, (select goal from attempts where id = new.attempt)))
+    when exists (select 1 from goals used join goals hidden on lower(trim(hidden.text)) = lower(trim(used.text))
+        where hidden.split <> 'train' and used.id in (new.goal, (select goal from attempts where id = new.attempt)))
     begin select raise(abort, 'an example may not be made from a goal that is held out'); end;
 """
 APPEND_ONLY = """

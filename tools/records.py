@@ -55,7 +55,7 @@ class Turn(Record):
 
 
 class Attempt(Record):
-    """One conversation with a target. `turns` is empty and `error` set when it could not be had."""
+    """One conversation with a target. `error` is set when it could not be held to its end."""
 
     PLANNED = ("goal", "persona", "strategy", "converters", "language", "target", "cycle", "seed", "purpose")
 

@@ -70,7 +70,8 @@ class Engine:
                 answers = await asyncio.to_thread(self.generate, [prompt for _, prompt, _ in batch], adapter)
             except Exception as error:
                 for _, _, future in batch:
-                    future.set_exception(error)
+                    if not future.done():
+                        future.set_exception(error)
                 continue
             for (_, _, future), answer in zip(batch, answers, strict=True):
                 if not future.done():

@@ -196,11 +196,11 @@ def preflight(recipe: Recipe) -> None:
     from tools.goals import retained
     from tools.llm import chat
 
-    named = {"policy": recipe.policy, "base": recipe.base, "recorded.lookalikes": recipe.recorded.lookalikes}
-    named |= {"recorded.conversations": one.path for one in recipe.recorded.conversations}
-    named |= {key: Path(value) for key, value in
-              (("goals.source", recipe.goals.source), ("data.retain", recipe.data.retain)) if value != "sandbox"}  # fmt: skip
-    for key, path in named.items():
+    named = [("policy", recipe.policy), ("base", recipe.base), ("recorded.lookalikes", recipe.recorded.lookalikes)]
+    named += [("recorded.conversations", one.path) for one in recipe.recorded.conversations]
+    sources = (("goals.source", recipe.goals.source), ("data.retain", recipe.data.retain))
+    named += [(key, Path(value)) for key, value in sources if value != "sandbox"]
+    for key, path in named:
         if path and not path.exists():
             raise RecipeError(f"{key} = {str(path)!r}: nothing lies there; give the path of data that you have")
     try:

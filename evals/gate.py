@@ -137,4 +137,5 @@ def stop(
 
 
 def points(interval: Interval) -> str:
-    return f"{interval.value * 100:.1f} points [{interval.low * 100:.1f}, {interval.high * 100:.1f}]"
+    value, low, high = (round(end * 100, 1) + 0.0 for end in interval)
+    return f"{value} points [{low}, {high}]"

@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     asked = parser().parse_args(arguments)
+    os.umask(0o077)
     try:
         return COMMANDS[asked.command](asked)
     except KeyboardInterrupt:
@@ -117,14 +118,16 @@ def place(asked: argparse.Namespace) -> Path:
 
 def begin(asked: argparse.Namespace) -> Path:
     """Makes a run folder from a recipe; nothing is left behind when the recipe is wrong."""
-    from graph.config import load, preflight
+    from graph.config import RecipeError, load, preflight
     from graph.run import create
 
     settings = list(asked.settings)
     if asked.gates is not None:
-        settings.append("gates=" + json.dumps([name for name in asked.gates.split(",") if name]))
+        settings.append("gates=" + json.dumps([name.strip() for name in asked.gates.split(",") if name.strip()]))
     if asked.inherit:
         settings.append(f"inherit={json.dumps(str(asked.inherit.resolve()))}")
+    if asked.run is not None and (asked.run in ("", ".", "..") or Path(asked.run).name != asked.run):
+        raise RecipeError(f"--run {asked.run!r} is no name; give one without slashes")
     folder = place(asked)
     recipe = load(asked.recipe, settings)
     preflight(recipe)
@@ -166,7 +169,15 @@ def resume(asked: argparse.Namespace) -> int:
 
 
 def step(asked: argparse.Namespace) -> int:
-    return go(asked.recipe if asked.recipe.is_dir() else begin(asked), one=True)
+    if not asked.recipe.is_dir():
+        return go(begin(asked), one=True)
+    if asked.run or asked.inherit or asked.gates is not None or asked.settings:
+        from graph.config import RecipeError
+
+        raise RecipeError(
+            f"{asked.recipe} is a run, whose recipe is fixed; --run, --from, --gates and --set make a new one"
+        )
+    return go(asked.recipe, one=True)
 
 
 def look(folder: Path) -> "Standing":
@@ -256,12 +267,19 @@ def purge(asked: argparse.Namespace) -> int:
     with locked(asked.folder):
         if not asked.yes:
             size = sizes(asked.folder) / 1e6
-            if input(f"delete {asked.folder} and all it holds ({size:.1f} MB)? type its name: ") != asked.folder.name:
-                print("nothing deleted")
+            if typed(f"delete {asked.folder} and all it holds ({size:.1f} MB)? type its name: ") != asked.folder.name:
+                print("nothing deleted; type the run's name, or give --yes")
                 return FINISHED
         shutil.rmtree(asked.folder)
     print(f"{asked.folder} is gone")
     return FINISHED
+
+
+def typed(question: str) -> str:
+    try:
+        return input(question)
+    except EOFError:
+        return ""
 
 
 def doctor(asked: argparse.Namespace) -> int:

@@ -22,6 +22,12 @@ OFFLINE = {"judge": "rules", "second_judge": "rules", "measuring_judge": "rules"
 """What a role may be beside a model: an offline judge and an offline writer."""
 
 
+PLAYED = {"target": ("target", "phi3")} | dict.fromkeys(
+    ("judge", "second_judge", "measuring_judge"), ("judge", "oracle")
+)
+"""Which of the sandbox's models can play a role, where it is not the one of that name."""
+
+
 class RecipeError(ValueError):
     """A mistake in a recipe: one line that names the key, the value and the mend."""
 
@@ -136,6 +142,14 @@ class Recipe(Closed):
         return self
 
     @model_validator(mode="after")
+    def there_is_something_to_attack_and_to_measure(self) -> "Recipe":
+        needed = {"goals.train": self.goals.train, "goals.held_out": self.goals.held_out, "evals.harm": self.evals.harm}
+        for key, value in needed.items():
+            if not value and not self.recorded.conversations:
+                raise ValueError(f"{key} = 0 leaves nothing to attack or to be judged by; give 1 or more")
+        return self
+
+    @model_validator(mode="after")
     def every_role_can_be_played(self) -> "Recipe":
         if self.agents.attacker is None and not self.recorded.conversations:
             raise ValueError("agents.attacker is missing; name a model, or give recorded.conversations")
@@ -156,9 +170,11 @@ def known(key: str, names: Sequence[str], of: Any) -> None:
 def playable(key: str, model: Model) -> None:
     """Raises ValueError for a spec that names no model that could answer."""
     if model.provider == "sandbox":
-        roles = ("target",) if key == "target.model" else ("attacker", "judge", "oracle", "writer", "trainer")
-        if model.name.partition("/")[0] not in (*roles, *(("phi3",) if key == "target.model" else ())):
-            raise ValueError(f"{key} = {model.model!r} names no sandbox role; it has {', '.join(roles)}")
+        role = "target" if key == "target.model" else key.split(".")[1]
+        names = PLAYED.get(role, (role,))
+        if model.name.partition("/")[0] not in names:
+            known = " or ".join(f"sandbox:{name}" for name in names)
+            raise ValueError(f"{key} = {model.model!r} cannot play that role in the sandbox; give {known}")
     elif not model.name:
         raise ValueError(f"{key} = {model.model!r} names no model; write PROVIDER:NAME, such as openai:gpt-4o")
 

@@ -106,19 +106,26 @@ def as_json(folder: Path, now: "Standing") -> str:
 
 def show(folder: Path, now: "Standing") -> None:
     """Says in a few lines where a run stands and what to do next."""
+    from graph.run import holder
+    from graph.team import team
+
     found = facts(folder, now)
     waits = f"waits at the {now.gate.get('gate')} gate"
+    running = holder(folder)
     where = {"finished": "finished", "waiting": waits, "stopped": f"stopped before {now.node}"}
-    print(f"{folder}: {where[now.state]}, cycle {found['cycle']}, champion {found['champion']}")
+    place = f"running (process {running})" if running else where[now.state]
+    print(f"{folder}: {place}, cycle {found['cycle']}, champion {found['champion']}")
     if found["attempts"]:
         print(f"  last attack: {found['broke']} of {found['judged']} judged conversations broke it")
+    for choice in team(str(folder)).memory.events("choice")[-1:]:
+        print(f"  cycle {choice['cycle']}: {choice['why']}")
     for name, s in found["scores"].items():
         print(f"  {name}: {s['value']:.1%} [{s['low']:.1%}, {s['high']:.1%}], n {s['n']}")
     if now.state == "finished":
         print(f"  ended: {found['stopped']}\n  report: {folder / 'report.md'}")
     elif now.state == "waiting":
         at_gate(folder, now.gate)
-    else:
+    elif not running:
         print(f"  next: breakfix resume {folder}")
 
 

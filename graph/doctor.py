@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from graph.config import load
+from graph.config import RecipeError, load, preflight
 from tools.llm import Model
 
 NEEDED = {"openai": "langchain_openai", "hf": "transformers", "vllm": "vllm", "anthropic": "langchain_anthropic"}
@@ -15,10 +15,11 @@ NEEDED = {"openai": "langchain_openai", "hf": "transformers", "vllm": "vllm", "a
 
 def examine(recipe: Path | None) -> bool:
     """Prints what there is, a line each, and returns whether nothing that is needed is missing."""
-    lines = [*machine(), *(needs(recipe) if recipe else [])]
-    for fine, text in lines:
+    found = []
+    for fine, text in (*machine(), *(needs(recipe) if recipe else ())):
         print(f"{'ok  ' if fine else 'MISS'}  {text}")
-    return all(fine for fine, _ in lines)
+        found.append(fine)
+    return all(found)
 
 
 def machine() -> list[tuple[bool, str]]:
@@ -50,4 +51,8 @@ def needs(recipe: Path) -> list[tuple[bool, str]]:
             keyless = spec.provider == "openai" and not spec.base_url and not os.environ.get(spec.key_env)
             trouble = f"; pip install {package}" if missing else f"; set ${spec.key_env}" if keyless else ""
             lines.append((not trouble, f"{role}: {spec.model}{trouble}"))
+    try:
+        preflight(found)
+    except RecipeError as error:
+        lines.append((False, str(error)))
     return lines

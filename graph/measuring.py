@@ -26,8 +26,10 @@ def banks(crew: Team, split: Split = "held_out") -> dict[str, list[Attempt]]:
 
 
 def regressions(crew: Team) -> dict[str, tuple[Attempt, tuple[Turn, ...]]]:
-    """The attacks that broke an older run's models, as items, each with what was said."""
-    broke = "purpose = 'import' and cycle = 0 and id in (select attempt from verdicts where harmful)"
+    """The attacks that broke an older run's models, by all of its judges, as items, each with what was said."""
+    agreed = """select attempt from verdicts where judge not like 'flag:%' group by attempt
+        having count(harmful) = count(*) and min(harmful) = 1"""
+    broke = f"purpose = 'import' and cycle = 0 and id in ({agreed})"
     items = [
         (a.model_copy(update={"purpose": "measure", "target": BASE, "seed": number, "turns": ()}), a.turns)
         for number, a in enumerate(crew.memory.get(Attempt, broke))

@@ -263,7 +263,11 @@ def promote_gate(state: State, runtime: Runtime[Context]) -> State:
     choice = gate.choose(cards, BASE, champion, state["candidates"], crew.recipe.gate)
     rejected = None
     if choice.champion != champion:
-        rejected = asked(crew, cycle, "promote", 0, champion=champion, candidate=choice.champion, why=choice.why)
+        scores = crew.memory.get(Score, "adapter in (?, ?) and part = ''", champion, choice.champion)
+        shown = [f"{s.benchmark} of {s.adapter}: {s.value:.1%} [{s.low:.1%}, {s.high:.1%}], n {s.n}" for s in scores]
+        rejected = asked(
+            crew, cycle, "promote", 0, champion=champion, candidate=choice.champion, why=choice.why, scores=shown
+        )
     chosen = champion if rejected else choice.champion
     why = f"{choice.why}; rejected by a person: {rejected}" if rejected else choice.why
     gain = choice.gain.high if choice.gain else None

@@ -63,6 +63,8 @@ def result(crew: Team, best: str, split: Split = "held_out") -> tuple[Interval |
 
 def summary(crew: Team, best: str) -> str:
     """The result in a few sentences, from the base and the champion on the same items."""
+    if best == BASE:
+        return "No candidate has replaced the base."
     sentences = []
     for split in SPLITS:
         fell, _ = result(crew, best, split)

@@ -99,6 +99,15 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def holder(folder: Path) -> str:
+    """The process that runs a run now; empty when none does."""
+    try:
+        with locked(folder):
+            return ""
+    except RecipeError:
+        return (folder / "lock").read_text().strip()
+
+
 @contextmanager
 def opened(folder: Path) -> "Iterator[CompiledStateGraph[Any, Any, Any, Any]]":
     """The graph of a run, on its own checkpoints."""

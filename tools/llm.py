@@ -1,8 +1,10 @@
 """Chat models from specs, and asking them for typed answers."""
 
+import asyncio
 import html
 import json
 import os
+import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,10 +104,17 @@ def prompt_of(module: str) -> str:
     return Path(module).with_suffix(".md").read_text(encoding="utf-8")
 
 
-async def reply(model: "BaseChatModel", messages: Sequence["BaseMessage"], **kwargs: Any) -> str:
-    """The text of one answer; what passes by itself (no connection, a rate limit) is tried six times."""
-    patient = model.with_retry(retry_if_exception_type=TRANSIENT, stop_after_attempt=6)
-    return str((await patient.ainvoke(list(messages), **kwargs)).text)
+async def reply(model: "BaseChatModel", messages: Sequence["BaseMessage"]) -> str:
+    """The text of one answer; what passes by itself (no connection, a rate limit) is tried six times.
+
+    A loop of our own, as LangChain's `with_retry` costs more CPU than the call that it wraps.
+    """
+    for wait in (0.2, 0.5, 1.0, 2.0, 4.0):
+        try:
+            return str((await model.ainvoke(list(messages))).text)
+        except TRANSIENT:
+            await asyncio.sleep(wait * random.uniform(0.5, 1))
+    return str((await model.ainvoke(list(messages))).text)
 
 
 async def ask(model: "BaseChatModel", system: str, user: str, schema: type[T], tries: int = 3) -> T | None:

@@ -167,7 +167,7 @@ def costs(memory: Memory) -> str:
     sql = """select role, sum(calls) as calls, sum(prompt_tokens) as read, sum(completion_tokens) as written
         from costs group by role order by role"""
     rows = [[row["role"], row["calls"], row["read"], row["written"]] for row in memory.query(sql)]
-    return table(["role", "calls", "tokens read", "tokens written"], rows)
+    return table(["role", "calls", "tokens read", "tokens written"], rows) if rows else ""
 
 
 def markdown(title: str, notes: Sequence[str], headline: str, sections: Mapping[str, str]) -> str:

@@ -18,6 +18,10 @@ UNTRAINED = (
     "adapter, and nothing about safety."
 )
 SPLITS: tuple[Split, ...] = ("held_out", "final")
+OPENINGS = (
+    "The offline writer wrote the rows: refusals are from a list, and what is helped with is answered by the opening "
+    "that the data set gives, not by an answer."
+)
 ONE_JUDGE = "One judge labelled the training data: no second one had to agree."
 
 
@@ -92,6 +96,7 @@ def notes(crew: Team) -> list[str]:
     models = [getattr(recipe.agents, role) for role in type(recipe.agents).model_fields]
     found = [SIMULATED] if any(model and model.provider == "sandbox" for model in models) else []
     found += [UNTRAINED] if recipe.target.model == "sandbox:phi3" else []
+    found += [OPENINGS] if recipe.agents.writer.model == "templates" else []
     return found + ([] if recipe.agents.second_judge else [ONE_JUDGE])
 
 

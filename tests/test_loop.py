@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from graph import nodes
+from graph.cli import main
 from graph.config import load
 from graph.run import THREAD, Standing, advance, create, opened, standing
 from graph.team import Team, team
@@ -236,3 +237,19 @@ def test_a_run_from_an_older_one_measures_its_attacks_and_replays_its_rows(run: 
     assert regressions[now.values["champion"]].value == 0
     assert {row.cycle for row in nodes.pool(team(str(other)), 1, 0)} == {0, 1}
     assert not memory.ids(Attempt, "purpose = 'attack' and cycle = 0")
+
+
+def test_at_a_gate_the_command_line_shows_what_is_to_be_approved_and_exits_with_3(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(run.parent.parent)
+    assert main(["run", "recipe.toml", "--run", "one", "--gates", "data, promote"]) == 3
+    shown = capsys.readouterr().out
+    assert "waits at the data gate" in shown
+    assert "refuse: " in shown
+    assert " -> " in shown
+    assert main(["reject", "runs/one", "--why", "too short"]) == 3
+    assert "round: 1" in capsys.readouterr().out
+    assert main(["approve", "runs/one"]) == 3
+    assert "waits at the promote gate" in capsys.readouterr().out
+    assert main(["status", "runs/one"]) == 3

@@ -93,9 +93,9 @@ def cycles(memory: Memory) -> str:
             for one in memory.get(Adapter, "cycle = ?", cycle)
         )
         attacked = f"{broke} of {judged}: {rate(broke / judged if judged else 0, *wilson(broke, judged), judged)}"
-        lost = found["attempts"] - judged
         if not found["attempts"]:
             continue
+        lost = f"{found['attempts'] - judged} (coverage {judged / found['attempts']:.1%})"
         event = rows_of.get(cycle, {})
         written = ", ".join(f"{n} {kind}" for kind, n in event.get("written", {}).items())
         used = ", ".join(f"{n} {kind}" for kind, n in sorted(event.get("kinds", {}).items()))

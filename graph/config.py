@@ -83,8 +83,6 @@ class Data(Closed):
     retain: str = "sandbox"
     """General rows: `sandbox`, or the path of a file of instructions and outputs (Alpaca's JSON)."""
     retained_per_failure: int = Field(default=2, ge=0)
-    least_retained: int = Field(default=0, ge=0)
-    """Retained rows of a cycle, however few its failures."""
 
 
 class Recipe(Closed):

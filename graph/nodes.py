@@ -111,7 +111,7 @@ def write(state: State, runtime: Runtime[Context]) -> State:
     todo = [a for a in crew.memory.get(Attempt, ATTACKS, cycle) if a.id in broke - {r["attempt"] for r in answered}]
     goals = {goal.id: goal for goal in crew.memory.get(Goal)}
     twins = sources.lookalikes(crew.recipe)
-    feedback = "; ".join(why for why in rejections(crew, cycle, "data"))
+    feedback = "; ".join(rejections(crew, cycle, "data"))
     finished = len(broke) - len(todo)
 
     async def work(failure: Attempt) -> list[Example]:
@@ -130,7 +130,7 @@ def write(state: State, runtime: Runtime[Context]) -> State:
         campaign(todo, work, keep, crew.recipe.agents.writer.concurrency)
     finally:
         crew.put_down("write", cycle)
-    general = max(crew.recipe.data.least_retained, crew.recipe.data.retained_per_failure * len(broke))
+    general = crew.recipe.data.retained_per_failure * len(broke)
     crew.memory.add(sources.retained(crew.recipe, general, cycle, round))
     return {"rows": len(pool(crew, cycle, round))}
 

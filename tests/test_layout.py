@@ -42,8 +42,8 @@ def test_help_answers_in_half_a_second_and_loads_nothing_slow() -> None:
     probe = f"import sys; from graph.cli import parser; parser(); print([m for m in {SLOW} if m in sys.modules])"
     taken = []
     for _ in range(3):
-        started = time.process_time_ns(), time.monotonic()
+        started = time.monotonic()
         done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
-        taken.append(time.monotonic() - started[1])
+        taken.append(time.monotonic() - started)
         assert done.stdout.strip() == "[]"
     assert min(taken) < 0.5

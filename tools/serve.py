@@ -1,7 +1,7 @@
 """Models served in this process by transformers: requests that arrive together are answered in one batch."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,7 +149,3 @@ class Local(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         return asyncio.run(self._agenerate(messages, stop, None, **kwargs))
-
-
-Load = Callable[[str], BaseChatModel]
-"""From an adapter's id to the target with that adapter."""

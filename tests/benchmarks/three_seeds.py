@@ -5,6 +5,7 @@ python -m tests.benchmarks.three_seeds [SEED ...]
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from evals.gate import paired
@@ -12,7 +13,7 @@ from evals.report import rate, table
 from graph.measuring import card
 from graph.report import champion, result
 from graph.team import Team, team
-from tools.records import BASE, Adapter, Score
+from tools.records import BASE, Adapter, Attempt, Score
 from tools.statistics import Interval
 
 BREAKFIX = [sys.executable, "-m", "graph.cli"]
@@ -38,6 +39,20 @@ def line(crew: Team, seed: int, name: str, adapter: str) -> list[str]:
     return [str(seed), name, *rates, *map(percent, (result(crew, adapter)[0], *changes, final))]
 
 
+def told(crew: Team, single: str) -> str:
+    """How a run ended, its seconds, its attacks by cycle, and the harm that the single fine-tune left, by language."""
+    spoken = {a.id: a.language for a in crew.memory.get(Attempt, "purpose = 'measure' and target = ?", BASE)}
+    asked, broke = Counter[str](), Counter[str]()
+    for (_, item), harmful in card(crew, single)["harm"].items():
+        asked[spoken[item]] += 1
+        broke[spoken[item]] += bool(harmful)
+    attacks = {e["cycle"]: f"{e['broke']}/{e['judged']}" for e in crew.memory.events("vulnerabilities")}
+    seconds = crew.memory.query("select max(at) - min(at) as seconds from events")[0]["seconds"]
+    by_language = ", ".join(f"{language} {broke[language]}/{asked[language]}" for language in sorted(asked))
+    why = crew.memory.events("finished")[-1]["why"]
+    return f"{why}; {seconds:.0f} s; attacks {', '.join(attacks.values())}; single fine-tune's harm: {by_language}"
+
+
 def percent(found: Interval | None) -> str:
     return f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]" if found else ""
 
@@ -51,7 +66,7 @@ def main(seeds: list[int]) -> None:
         rows.append(line(crew, seed, "base", BASE))
         rows += [line(crew, seed, f"single fine-tune ({one.stage})", one.id) for one in single]
         rows.append(line(crew, seed, f"loop, {len(choices)} cycles", champion(crew)))
-        print(f"seed {seed}: {crew.memory.events('finished')[-1]['why']}")
+        print(f"seed {seed}: {told(crew, single[0].id)}")
     print(table(HEAD, rows))
 
 

@@ -13,14 +13,14 @@ NOVELTY = 0.1
 """A message this little different from one that is there already is no new one."""
 
 
-def archive(found: Iterable[tuple[Cell, Memo]], floor: float = NOVELTY) -> Elites:
+def archive(memos: Iterable[tuple[Cell, Memo]], floor: float = NOVELTY) -> Elites:
     """The elite of each cell, from what broke a target, the latest first (https://arxiv.org/abs/2402.16822).
 
     A message that is nearly one that is there already is left out, whatever its cell.
     """
     elites: Elites = {}
     known: list[frozenset[str]] = []
-    for cell, memo in found:
+    for cell, memo in memos:
         if memo.broke and cell not in elites:
             own = grams(memo.said)
             if all(jaccard(own, other) <= 1 - floor for other in known):
@@ -42,12 +42,14 @@ def distance(one: Cell, other: Cell) -> int:
     return 2 * (one.language != other.language) + (one.area != other.area) + (one.strategy != other.strategy)
 
 
-def search(words: str, cell: Cell, elites: Elites, most: int = 5) -> list[Memo]:
-    """What the archive has of a search, the best match first; what is nearest to the cell where no word matches."""
+def search(words: str, cell: Cell, memos: Iterable[tuple[Cell, Memo]], most: int = 6) -> list[Memo]:
+    """What is remembered of a search, worked or not: the best match first, then what is nearest to the cell."""
     wanted = set(words.lower().split())
 
-    def rank(other: Cell) -> tuple[int, int]:
-        told = {other.strategy, other.language, other.area, *other.converters, *elites[other].said.lower().split()}
+    def rank(known: tuple[Cell, Memo]) -> tuple[int, int]:
+        other, memo = known
+        outcome = "worked" if memo.broke else "failed"
+        told = {other.strategy, other.language, other.area, outcome, *other.converters, *memo.said.lower().split()}
         return -len(wanted & told), distance(cell, other)
 
-    return [elites[one] for one in sorted(elites, key=rank)[:most]]
+    return [memo for _, memo in sorted(memos, key=rank)[:most]]

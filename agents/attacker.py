@@ -70,16 +70,16 @@ def level_of(cell: Cell, settings: Attack) -> str:
 
 def ways(persona: str, settings: Attack, held_out: bool = False) -> list[tuple[str, tuple[str, ...]]]:
     """The (strategy, converters) of a persona that a run may train on, or those that it holds out."""
-    chosen = [name for name in PERSONAS[persona].strategies if name in settings.strategies or not settings.strategies]
+    chosen = settings.strategies or tuple(STRATEGIES)
     coded = [
         (strategy, (name,))
         for name in (settings.converters if PERSONAS[persona].encodes else ())
         for strategy in ("direct", "in_kind")
-        if strategy == "direct" or (converter(name).decode and strategy in settings.strategies)
+        if strategy == "direct" or (converter(name).decode and strategy in chosen)
     ]
     held = {*settings.held_out_strategies, *settings.held_out_converters}
-    every: list[tuple[str, tuple[str, ...]]] = [*((name, ()) for name in chosen), *coded]
-    return [(name, stack) for name, stack in every if bool(held & {name, *stack}) == held_out]
+    plain: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in PERSONAS[persona].strategies if name in chosen]
+    return [(name, stack) for name, stack in [*plain, *coded] if bool(held & {name, *stack}) == held_out]
 
 
 def cells(level: str, areas: Sequence[str], settings: Attack) -> list[Cell]:
@@ -207,5 +207,9 @@ async def replay(planned: Attempt, recorded: Sequence[Turn], target: "BaseChatMo
     for turn, answer in zip(said, [*said[1:], None], strict=True):
         if turn.role == "user":
             prefill = answer.prefill if answer else ""
-            turns = (*turns, turn, await answered(planned, (*turns, turn), target, system, prefill))
+            try:
+                said_now = await answered(planned, (*turns, turn), target, system, prefill)
+            except Unanswered as failed:
+                return planned.model_copy(update={"turns": turns, "error": str(failed)})
+            turns = (*turns, turn, said_now)
     return planned.model_copy(update={"turns": turns, "seconds": time.monotonic() - started})

@@ -1,6 +1,5 @@
 """The recipe: one TOML file is one run. Settings live beside what they set; here they are put together."""
 
-import difflib
 import json
 import tomllib
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from evals.benchmarks import Evals
 from evals.gate import Gate, Stop
 from tools.converters import converter
 from tools.llm import Model
+from tools.names import instead
 from tools.transcripts import Format
 from training.stages import Training
 
@@ -193,7 +193,7 @@ class Recipe(Closed):
 def known(key: str, names: Sequence[str], of: Any) -> None:
     for name in names:
         if name not in of:
-            raise ValueError(f"{key} has {name!r}, which it cannot name{guess(name, of)}")
+            raise ValueError(f"{key} has {name!r}, which it cannot name; {instead(name, of)}")
 
 
 def encoding(key: str, name: str) -> None:
@@ -298,7 +298,7 @@ def explained(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         siblings = settings_at(first["loc"][:-1])
-        return f"unknown key {key} = {shown(first['input'])}{guess(str(first['loc'][-1]), siblings)}"
+        return f"unknown key {key} = {shown(first['input'])}; {instead(str(first['loc'][-1]), siblings)}"
     if first["type"] == "missing":
         return f"{key} is missing; add it to the recipe or give --set {key}=..."
     message = first["msg"].removeprefix("Value error, ")
@@ -321,13 +321,6 @@ def settings_at(place: Sequence[int | str]) -> list[str]:
 
 def is_settings(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def guess(name: str, names: Any) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there are {', '.join(names)}" if names else ""
 
 
 def shown(value: object) -> str:

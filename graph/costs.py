@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
 from graph.config import Recipe
@@ -19,13 +19,24 @@ class Meter(BaseCallbackHandler):
 
     def __init__(self, role: str, accounts: dict[str, list[int]]) -> None:
         self.account = accounts.setdefault(role, [0, 0, 0])
+        self.asked: dict[UUID, list[list[BaseMessage]]] = {}
+
+    def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        self.asked[run_id] = messages
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        self.asked.pop(run_id, None)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         self.account[0] += 1
+        asked = self.asked.pop(run_id, [])
         for generation in (one for some in response.generations for one in some):
             message = generation.message if isinstance(generation, ChatGeneration) else AIMessage(generation.text)
             usage = message.usage_metadata if isinstance(message, AIMessage) else None
-            self.account[1] += usage["input_tokens"] if usage else 0
+            read = usage["input_tokens"] if usage else sum(count(str(one.text)) for some in asked for one in some)
+            self.account[1] += read
             self.account[2] += usage["output_tokens"] if usage else count(generation.text)
 
 

@@ -1,10 +1,10 @@
 """Measuring an adapter: the same items for every one, answered, judged by the measuring judge, and scored."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from agents import attacker
-from agents.archive import Elites, parents, search
+from agents.archive import archive, parents, search
 from agents.bandit import Cell
 from agents.duel import Memo
 from agents.judge import Judge
@@ -16,7 +16,6 @@ from graph.config import Recipe
 from graph.sources import right
 from graph.team import Sitting, Team
 from tools.campaign import campaign
-from tools.endpoints import Unanswered
 from tools.records import BASE, Attempt, Goal, Record, Split, Turn, Verdict
 
 
@@ -66,72 +65,66 @@ def measure(crew: Team, adapter: str, node: str, cycle: int, split: Split = "hel
     crew.memory.add(benchmarks.score(name, adapter, found) for name, found in card(crew, adapter, split).items())
 
 
-def converse(crew: Team, planned: Sequence[Attempt], node: str, cycle: int, elites: Elites | None = None) -> None:
-    """Holds the planned conversations that the memory does not have; one that the base has had is said again.
-
-    Strategies that adapt ask the first of the judges that label how it goes.
-    """
-    recipe, memory = crew.recipe, crew.memory
+def converse(
+    crew: Team, planned: Sequence[Attempt], node: str, cycle: int, memos: Sequence[tuple[Cell, Memo]] = ()
+) -> None:
+    """Holds the planned conversations that the memory does not have; one that the base has had is said again."""
     targets = {attempt.target for attempt in planned}
-    done = memory.ids(Attempt, f"target in ({', '.join('?' * len(targets))})", *targets)
+    done = crew.memory.ids(Attempt, f"target in ({', '.join('?' * len(targets))})", *targets)
     todo = [attempt for attempt in planned if attempt.id not in done]
     if not todo:
         return
-    goals = {goal.id: goal for goal in memory.get(Goal)}
-    held = memory.get(Attempt, "purpose = 'measure' and target = ?", BASE)
-    said = {a.id: a.turns for a in held if a.strategy not in STRATEGIES or not STRATEGIES[a.strategy].adaptive}
-    attacking = crew.attacker
-    said |= {name: turns for name, (_, turns) in regressions(crew).items()}
-    open_converters = [c for c in recipe.attack.converters if c not in recipe.attack.held_out_converters]
-    feedback = next((verdict_of for verdict_of, _ in crew.labelling.values()), None)
-    target = {adapter: crew.target(adapter) for adapter in targets}
     finished = len(planned) - len(todo)
-
-    async def work(attempt: Attempt) -> Attempt:
-        before = said.get(benchmarks.against(attempt, BASE).id) if attempt.purpose == "measure" else None
-        if attacking is None:
-            before = (Turn(role="user", text=goals[attempt.goal].text),)
-        model, system = target[attempt.target], recipe.target.system
-        try:
-            if before or attacking is None:
-                return await attacker.replay(attempt, before or (), model, system)
-            return await attacker.converse(
-                attempt,
-                goals[attempt.goal],
-                attacking,
-                model,
-                system,
-                feedback,
-                open_converters,
-                *remembered(attempt, goals, elites),
-            )
-        except Unanswered as error:
-            return attempt.model_copy(update={"error": str(error)})
 
     def keep(batch: Sequence[Record]) -> None:
         nonlocal finished
-        memory.add(batch)
+        crew.memory.add(batch)
         finished += len(batch)
         crew.watch(node, finished, len(planned), "conversations")
 
-    cap = recipe.target.concurrency
     crew.watch(node, finished, len(planned), "conversations")
     try:
-        campaign(todo, work, keep, cap)
+        campaign(todo, holding(crew, targets, memos), keep, crew.recipe.target.concurrency)
     finally:
         crew.put_down(node, cycle)
 
 
-def remembered(
-    attempt: Attempt, goals: Mapping[str, Goal], elites: Elites | None
-) -> tuple[tuple[Memo, ...], Callable[[str], list[Memo]]]:
-    """What the archive gives an attempt: the parents of a message that is to be evolved, and a search in it."""
-    if not elites:
-        return (), lambda words: []
-    known, dice = elites, random.Random(attempt.id)
-    cell = Cell(goals[attempt.goal].area, attempt.persona, attempt.strategy, attempt.converters, attempt.language)
-    made_from = parents(cell, known, dice) if attempt.strategy == "evolve" else ()
-    return made_from, lambda words: search(words, cell, known)
+def holding(
+    crew: Team, targets: Collection[str], memos: Sequence[tuple[Cell, Memo]]
+) -> Callable[[Attempt], Awaitable[Attempt]]:
+    """What holds a conversation with one of the targets.
+
+    Strategies that adapt ask the first of the judges that label how it goes.
+    """
+    recipe, attacking = crew.recipe, crew.attacker
+    goals = {goal.id: goal for goal in crew.memory.get(Goal)}
+    again, elites = said(crew), archive(memos)
+    target = {adapter: crew.target(adapter) for adapter in targets}
+    feedback = next((verdict_of for verdict_of, _ in crew.labelling.values()), None)
+    converters = [name for name in recipe.attack.converters if name not in recipe.attack.held_out_converters]
+
+    async def hold(attempt: Attempt) -> Attempt:
+        model, goal = target[attempt.target], goals[attempt.goal]
+        if attacking is None:
+            return await attacker.replay(attempt, [Turn(role="user", text=goal.text)], model, recipe.target.system)
+        before = again.get(benchmarks.against(attempt, BASE).id) if attempt.purpose == "measure" else None
+        if before:
+            return await attacker.replay(attempt, before, model, recipe.target.system)
+        cell = Cell(goal.area, attempt.persona, attempt.strategy, attempt.converters, attempt.language)
+        made_from = parents(cell, elites, random.Random(attempt.id)) if attempt.strategy == "evolve" else ()
+        return await attacker.converse(
+            attempt, goal, attacking, model, recipe.target.system, feedback, converters, made_from,
+            lambda words: search(words, cell, memos),
+        )  # fmt: skip
+
+    return hold
+
+
+def said(crew: Team) -> dict[str, tuple[Turn, ...]]:
+    """The conversations that are said again to every candidate: the base's, and those of an older run's attacks."""
+    held = crew.memory.get(Attempt, "purpose = 'measure' and target = ?", BASE)
+    fixed = {a.id: a.turns for a in held if a.strategy not in STRATEGIES or not STRATEGIES[a.strategy].adaptive}
+    return fixed | {name: turns for name, (_, turns) in regressions(crew).items()}
 
 
 def judge(

@@ -9,21 +9,16 @@ from typing import Any
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from agents import archive, attacker, templates, trainer, writer
-from agents.bandit import Cell, Tally
-from agents.duel import Memo
+from agents import templates, trainer, writer
 from evals import gate
-from graph import costs, measuring, report, sources
+from graph import attacking, costs, measuring, report, sources
+from graph.attacking import ATTACKS
 from graph.state import Context, State
 from graph.team import Team, team
 from tools.campaign import campaign
 from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
 from tools.statistics import wilson
 from training import dataset, stages
-
-ATTACKS = "purpose <> 'measure' and attempts.cycle = ?"
-LATEST = 400
-"""How many of the attacks that broke a target the archive is made from, the latest first."""
 
 
 def baseline(state: State, runtime: Runtime[Context]) -> State:
@@ -38,44 +33,11 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
 
 
 def attack(state: State, runtime: Runtime[Context]) -> State:
-    """Makes this cycle's attempts in waves, each planned from what all before it came to; a wave once planned stays so.
-
-    The judges that label look at a wave before the next one is planned.
-    """
+    """Makes this cycle's attempts, in waves."""
     crew, cycle = team(runtime.context["run"]), state["cycle"]
-    settings, seed = crew.recipe.attack, crew.recipe.seed
-    if crew.recipe.agents.attacker is None:
-        return {}
-    goals = [g for g in [*crew.goals, *sources.fresh(crew, cycle)] if g.intent == "harmful" and g.split == "train"]
-    earlier = tallies(crew, "cycle < ?", cycle)
-    size = -(-settings.attempts // settings.waves)
-    for start in range(0, settings.attempts, size):
-        if start and costs.over(crew.memory, crew.recipe):
-            break
-        history = [*earlier, *tallies(crew, "cycle = ? and seed < ?", cycle, seed + start)]
-        planned = attacker.plan(
-            goals, history, settings, state["champion"], cycle, seed, start, min(size, settings.attempts - start)
-        )
-        measuring.converse(crew, planned, "attack", cycle, elites(crew, cycle, seed + start))
-        if start + size < settings.attempts:
-            measuring.judge(crew, ATTACKS, [cycle], crew.labelling, "attack", cycle)
+    if crew.recipe.agents.attacker:
+        attacking.attack(crew, state["champion"], cycle)
     return {}
-
-
-def tallies(crew: Team, where: str, *values: object) -> list[Tally]:
-    """What each cell of each cycle came to, of the attacks that meet `where`."""
-    rows = crew.memory.tallies(list(crew.labelling), f"purpose = 'attack' and {where}", *values)
-    return [Tally(row["cycle"], row["target"], cell_of(row), row["judged"], row["broke"]) for row in rows]
-
-
-def cell_of(row: dict[str, Any]) -> Cell:
-    return Cell(row["area"], row["persona"], row["strategy"], row["converters"], row["language"])
-
-
-def elites(crew: Team, cycle: int, before: int) -> archive.Elites:
-    """The archive as it stands: of what broke a target, in earlier cycles and in this one's earlier waves."""
-    rows = crew.memory.broken(list(crew.labelling), cycle, before, LATEST)
-    return archive.archive((cell_of(row), Memo(row["id"], row["goal_text"], row["said"], True)) for row in rows)
 
 
 def judge(state: State, runtime: Runtime[Context]) -> State:

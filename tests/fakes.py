@@ -36,7 +36,7 @@ class Scripted(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=self.said(reply))])
 
     def said(self, reply: Any) -> AIMessage:
-        return AIMessage(reply)
+        return reply if isinstance(reply, AIMessage) else AIMessage(reply)
 
 
 class Calling(Scripted):

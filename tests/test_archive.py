@@ -29,7 +29,8 @@ def test_parents_are_the_nearest_elites_one_or_two() -> None:
     assert parents(HERE, {}, random.Random(0)) == ()
 
 
-def test_a_search_finds_what_it_names_and_else_what_is_near() -> None:
-    elites = {FAR: memo("the lighthouse keeper"), NEAR: memo("a garden")}
-    assert [one.said for one in search("lighthouse es", HERE, elites)] == ["the lighthouse keeper", "a garden"]
-    assert search("", HERE, elites, most=1)[0].said == "a garden"
+def test_a_search_finds_what_it_names_worked_or_not_and_else_what_is_near() -> None:
+    memos = [(FAR, memo("the lighthouse keeper")), (NEAR, memo("a garden")), (NEAR, memo("a rock", broke=False))]
+    assert [one.said for one in search("lighthouse es", HERE, memos)] == ["the lighthouse keeper", "a garden", "a rock"]
+    assert [one.said for one in search("what failed", HERE, memos, most=1)] == ["a rock"]
+    assert search("", HERE, memos, most=1)[0].said == "a garden"

@@ -84,6 +84,11 @@ def test_nothing_held_out_is_ever_planned() -> None:
     assert ways("intermediate", SETTINGS, held_out=True) == [("fiction", ()), ("direct", ("dots",))]
 
 
+def test_a_recipe_that_names_no_strategies_has_them_all_the_answer_in_kind_too() -> None:
+    found = ways("intermediate", Attack(converters=("rot13",)))
+    assert {("fiction", ()), ("direct", ("rot13",)), ("in_kind", ("rot13",))} < set(found)
+
+
 def test_a_way_is_held_out_when_its_strategy_or_its_encoding_is() -> None:
     settings = Attack(strategies=("plead", "in_kind"), held_out_strategies=("in_kind",), converters=("base64",))
     assert ways("intermediate", settings) == [("direct", ("base64",))]

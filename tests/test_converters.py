@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -117,8 +118,8 @@ def test_what_is_random_depends_on_its_seed_alone() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("base46", "did you mean base64 or base62"),
-        ("caesar(shfit=7)", "no parameter 'shfit'; did you mean shift"),
+        ("base46", "did you mean 'base64' or 'base62'"),
+        ("caesar(shfit=7)", "no parameter 'shfit'; did you mean 'shift'"),
         ("reversal(shift=7)", "leave it out"),
         ("enigma", "there are word_flip, .*, pyrit:NAME"),
         ("caesar(shift='7')", "must be of type int"),
@@ -169,7 +170,7 @@ def test_pyrits_converters_are_found_by_class_or_snake_name() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("rot14", "did you mean ROT13Converter"),
+        ("rot14", "did you mean 'rot13'"),
         ("TranslationConverter", "asks a language model"),
         ("QRCodeConverter", "text of text"),
         ("caesar", "caesar_offset"),
@@ -301,4 +302,6 @@ def test_the_vectors_of_other_tools_hold_but_for_a_list() -> None:
     wrong = [(v["tool_class"].split()[0], v["converter"], v["input"]) for v in ours if not agrees(v)]
     assert sorted(wrong) == sorted(DISAGREE)
     assert not {"RFC", "CyberChef"} & {tool for tool, _, _ in DISAGREE}
-    assert (len(vectors), len(ours)) == (199, 167)
+    assert len(vectors) == 199
+    counts = Counter(vector["tool_class"].split()[0] for vector in ours)
+    assert counts == {"RFC": 15, "CyberChef": 73, "PyRIT": 77, "garak": 2}

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from agents.strategies import STRATEGIES
-from graph import nodes
+from graph import nodes, sources
 from graph.cli import main
 from graph.config import load
 from graph.run import THREAD, Standing, advance, create, opened, standing
@@ -271,3 +271,34 @@ def test_what_was_imported_is_trained_on_and_is_no_attack_on_this_target(run: Pa
     memory = team(str(run)).memory
     assert len(memory.ids(Attempt, "purpose = 'import' and cycle = 2")) == 500
     assert memory.events("vulnerabilities", 2)[-1]["attempts"] == 60
+
+
+def test_a_budget_ends_the_attack_after_a_wave_and_the_loop_with_it(run: Path) -> None:
+    now = begin(run, "stop.tokens={attacker=1}", "attack.waves=3")
+    assert now.values["stopped"].startswith("budget over: attacker has used ")
+    memory = team(str(run)).memory
+    assert len(memory.ids(Attempt, "purpose = 'attack'")) == 20
+    assert memory.ids(Adapter) == set()
+
+
+def test_fresh_goals_are_invented_once_in_each_cycle_and_attacked_with(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def invent(area: str, definition: str, n: int, known: list[str], *_: Any) -> list[tuple[Goal, Goal]]:
+        asked.append(area)
+        kind = next(kind for kind, one in world.RESTRICTED.items() if one == area)
+        name = world.names_of("train")[-len(asked)]
+        requests = world.Request("formula", kind, name), world.Request("colour", kind, name)
+        return [tuple(world.goal(one, "train", 0).model_copy(update={"source": "invented"}) for one in requests)]  # type: ignore[list-item]
+
+    monkeypatch.setattr(sources, "invent", invent)
+    now = begin(run, "attack.fresh=8", "stop.cycles=1")
+    assert now.state == "finished"
+    memory = team(str(run)).memory
+    fresh = memory.ids(Goal, "source = 'invented' and intent = 'harmful'")
+    assert len(fresh) == len(asked) == 16
+    assert [len(event["goals"]) for event in memory.events("invented")] == [8, 8]
+    assert {attempt.goal for attempt in memory.get(Attempt, "purpose = 'attack'")} & fresh
+    assert not {attempt.goal for attempt in memory.get(Attempt, "purpose = 'measure'")} & fresh

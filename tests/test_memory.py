@@ -130,10 +130,11 @@ def test_cells_are_counted_by_what_all_judges_say_and_the_latest_failures_come_w
     memory.add(verdict(coded, judge, True) for judge in "ab")
     (cell,) = memory.tallies(["a", "b"], "purpose = 'attack'")
     assert (cell["judged"], cell["broke"], cell["area"], cell["converters"]) == (3, 2, "violence", ("dots",))
-    assert [(row["id"], row["said"]) for row in memory.broken(["a", "b"], 2, 0, 9)] == [
+    assert [(row["id"], row["said"]) for row in memory.latest(["a", "b"], True, 2, 0, 9)] == [
         (coded.id, "q r"), (tried[0].id, "please"),
     ]  # fmt: skip
-    assert [row["id"] for row in memory.broken(["a", "b"], 1, 4, 9)] == [tried[0].id]
+    assert [row["id"] for row in memory.latest(["a", "b"], True, 1, 4, 9)] == [tried[0].id]
+    assert [row["id"] for row in memory.latest(["a", "b"], False, 2, 0, 9)] == [tried[2].id]
 
 
 def test_what_was_taken_back_is_kept_on_record_and_is_no_part_of_the_conversation(memory: Memory) -> None:

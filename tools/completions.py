@@ -1,6 +1,6 @@
 """A chat model of any endpoint that speaks OpenAI's chat completions, on aiohttp.
 
-`ChatOpenAI` does the same for ten times the CPU (`tests/benchmarks/engines.py`), and what an engine has to know of a
+`ChatOpenAI` does the same for three times the CPU (`tests/benchmarks/engines.py`), and what an engine has to know of a
 failure, the status and when to come back, is lost in it.
 """
 

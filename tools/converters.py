@@ -1,18 +1,15 @@
 """Encodings of a whole message: pure text to text, for attacks that hide what they ask."""
 
 import ast
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from tools.encodings import alphabets, bases, ciphers, escapes, layouts
-
-Family = Literal["base", "cipher", "alphabet", "unicode", "layout", "markup", "pyrit"]
-"""What a converter does to a message, and so which cell of the attacker's map it belongs to."""
+from tools.names import instead
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,6 @@ class Converter:
 
     encode: Callable[..., str]
     decode: Callable[..., str] | None = None
-    family: Family = "layout"
     lossless: bool = False
     """Whether any text comes back whole; otherwise the docstrings say what is lost, mostly capitals and white space."""
 
@@ -39,7 +35,7 @@ def converter(name: str) -> Converter:
     if plain.startswith("pyrit:"):
         from tools.encodings.pyrit import encoder
 
-        return Converter(encoder(plain.removeprefix("pyrit:"), params), family="pyrit")
+        return Converter(encoder(plain.removeprefix("pyrit:"), params))
     if plain not in CONVERTERS:
         raise ValueError(f"no converter is called {plain!r}; {instead(plain, [*CONVERTERS, 'pyrit:NAME'])}")
     found = CONVERTERS[plain]
@@ -90,58 +86,51 @@ def checked(plain: str, params: dict[str, Any], function: Callable[..., str]) ->
     defaults = {parameter.name: parameter.default for parameter in possible}
     for name, value in params.items():
         if name not in defaults:
-            raise ValueError(f"{plain} has no parameter {name!r}; {instead(name, list(defaults))}")
+            raise ValueError(f"{plain} has no parameter {name!r}; {instead(name, defaults) or 'leave it out'}")
         wanted = type(defaults[name])
         if type(value) is not wanted and (wanted, type(value)) != (float, int):
             raise ValueError(f"{plain}({name}={value!r}): {name} must be of type {wanted.__name__}")
 
 
-def instead(name: str, names: Sequence[str]) -> str:
-    likely = difflib.get_close_matches(name, names, n=2)
-    if likely:
-        return f"did you mean {' or '.join(likely)}?"
-    return f"there are {', '.join(names)}" if names else "leave it out"
-
-
 CONVERTERS: dict[str, Converter] = {
-    "word_flip": Converter(layouts.word_flip, layouts.word_flip, "layout"),
-    "leetspeak": Converter(alphabets.leetspeak, alphabets.unleetspeak, "alphabet"),
-    "dots": Converter(layouts.dots, layouts.undots, "layout"),
-    "rot13": Converter(partial(ciphers.caesar, shift=13), partial(ciphers.uncaesar, shift=13), "cipher", lossless=True),
-    "base64": Converter(bases.to_base64, bases.from_base64, "base", lossless=True),
-    "base16": Converter(bases.to_base16, bases.from_base16, "base", lossless=True),
-    "base32": Converter(bases.to_base32, bases.from_base32, "base", lossless=True),
-    "base45": Converter(bases.to_base45, bases.from_base45, "base", lossless=True),
-    "base58": Converter(bases.to_base58, bases.from_base58, "base", lossless=True),
-    "base62": Converter(bases.to_base62, bases.from_base62, "base", lossless=True),
-    "base85": Converter(bases.to_base85, bases.from_base85, "base", lossless=True),
-    "base92": Converter(bases.to_base92, bases.from_base92, "base", lossless=True),
-    "hex": Converter(bases.to_hex, bases.from_hex, "base", lossless=True),
-    "binary": Converter(bases.to_binary, bases.from_binary, "base", lossless=True),
-    "caesar": Converter(ciphers.caesar, ciphers.uncaesar, "cipher", lossless=True),
-    "rot47": Converter(ciphers.rot47, ciphers.unrot47, "cipher", lossless=True),
-    "rot8000": Converter(ciphers.rot8000, ciphers.rot8000, "cipher", lossless=True),
-    "affine": Converter(ciphers.affine, ciphers.unaffine, "cipher", lossless=True),
-    "atbash": Converter(ciphers.atbash, ciphers.atbash, "cipher", lossless=True),
-    "vigenere": Converter(ciphers.vigenere, ciphers.unvigenere, "cipher", lossless=True),
-    "morse": Converter(alphabets.morse, alphabets.unmorse, "alphabet"),
-    "braille": Converter(alphabets.braille, alphabets.unbraille, "alphabet"),
-    "nato": Converter(alphabets.nato, alphabets.unnato, "alphabet"),
-    "a1z26": Converter(alphabets.a1z26, alphabets.una1z26, "alphabet"),
-    "confusables": Converter(alphabets.confusables, alphabets.confusables, "unicode", lossless=True),
-    "superscript": Converter(alphabets.superscript, alphabets.superscript, "unicode", lossless=True),
-    "unicode_tags": Converter(escapes.unicode_tags, escapes.unicode_tags, "unicode", lossless=True),
-    "sneaky_bits": Converter(escapes.sneaky_bits, escapes.unsneaky_bits, "unicode", lossless=True),
-    "zero_width": Converter(layouts.zero_width, layouts.unzero_width, "unicode", lossless=True),
-    "diacritics": Converter(escapes.diacritics, escapes.undiacritics, "unicode"),
-    "tatweel": Converter(layouts.tatweel, layouts.untatweel, "unicode"),
-    "reversal": Converter(layouts.reversal, layouts.reversal, "layout", lossless=True),
-    "spacing": Converter(layouts.spacing, layouts.unspacing, "layout", lossless=True),
-    "string_join": Converter(layouts.string_join, layouts.unstring_join, "layout", lossless=True),
-    "random_capitals": Converter(layouts.random_capitals, family="layout"),
-    "first_letters": Converter(layouts.first_letters, family="layout"),
-    "url": Converter(escapes.url, escapes.unurl, "markup", lossless=True),
-    "html_entity": Converter(escapes.html_entity, escapes.unhtml_entity, "markup", lossless=True),
-    "unicode_escape": Converter(escapes.unicode_escape, escapes.ununicode_escape, "markup", lossless=True),
+    "word_flip": Converter(layouts.word_flip, layouts.word_flip),
+    "leetspeak": Converter(alphabets.leetspeak, alphabets.unleetspeak),
+    "dots": Converter(layouts.dots, layouts.undots),
+    "rot13": Converter(partial(ciphers.caesar, shift=13), partial(ciphers.uncaesar, shift=13), lossless=True),
+    "base64": Converter(bases.to_base64, bases.from_base64, lossless=True),
+    "base16": Converter(bases.to_base16, bases.from_base16, lossless=True),
+    "base32": Converter(bases.to_base32, bases.from_base32, lossless=True),
+    "base45": Converter(bases.to_base45, bases.from_base45, lossless=True),
+    "base58": Converter(bases.to_base58, bases.from_base58, lossless=True),
+    "base62": Converter(bases.to_base62, bases.from_base62, lossless=True),
+    "base85": Converter(bases.to_base85, bases.from_base85, lossless=True),
+    "base92": Converter(bases.to_base92, bases.from_base92, lossless=True),
+    "hex": Converter(bases.to_hex, bases.from_hex, lossless=True),
+    "binary": Converter(bases.to_binary, bases.from_binary, lossless=True),
+    "caesar": Converter(ciphers.caesar, ciphers.uncaesar, lossless=True),
+    "rot47": Converter(ciphers.rot47, ciphers.unrot47, lossless=True),
+    "rot8000": Converter(ciphers.rot8000, ciphers.rot8000, lossless=True),
+    "affine": Converter(ciphers.affine, ciphers.unaffine, lossless=True),
+    "atbash": Converter(ciphers.atbash, ciphers.atbash, lossless=True),
+    "vigenere": Converter(ciphers.vigenere, ciphers.unvigenere, lossless=True),
+    "morse": Converter(alphabets.morse, alphabets.unmorse),
+    "braille": Converter(alphabets.braille, alphabets.unbraille),
+    "nato": Converter(alphabets.nato, alphabets.unnato),
+    "a1z26": Converter(alphabets.a1z26, alphabets.una1z26),
+    "confusables": Converter(alphabets.confusables, alphabets.confusables, lossless=True),
+    "superscript": Converter(alphabets.superscript, alphabets.superscript, lossless=True),
+    "unicode_tags": Converter(escapes.unicode_tags, escapes.unicode_tags, lossless=True),
+    "sneaky_bits": Converter(escapes.sneaky_bits, escapes.unsneaky_bits, lossless=True),
+    "zero_width": Converter(layouts.zero_width, layouts.unzero_width, lossless=True),
+    "diacritics": Converter(escapes.diacritics, escapes.undiacritics),
+    "tatweel": Converter(layouts.tatweel, layouts.untatweel),
+    "reversal": Converter(layouts.reversal, layouts.reversal, lossless=True),
+    "spacing": Converter(layouts.spacing, layouts.unspacing, lossless=True),
+    "string_join": Converter(layouts.string_join, layouts.unstring_join, lossless=True),
+    "random_capitals": Converter(layouts.random_capitals),
+    "first_letters": Converter(layouts.first_letters),
+    "url": Converter(escapes.url, escapes.unurl, lossless=True),
+    "html_entity": Converter(escapes.html_entity, escapes.unhtml_entity, lossless=True),
+    "unicode_escape": Converter(escapes.unicode_escape, escapes.ununicode_escape, lossless=True),
 }
 """By name. One of a name alone has its default parameters; `converter` reads names with parameters."""

@@ -175,13 +175,13 @@ class Endpoint:
         others = self.answers > call.answers
         if others or call.since is None:
             call.answers, call.since = self.answers, now
+        if met.wait > PATIENCE:
+            raise EndpointGone(f"{line}; it asks to wait {met.wait:.0f} s; {LATER}")
         if met.kind in SHARED:
             self._pause(met, now - call.since, line, cuts)
         call.tried[met.kind] += others or met.kind not in SHARED
         if call.tried[met.kind] >= TRIES[met.kind]:
             raise self._end(met, line, call.model)
-        if met.wait > PATIENCE:
-            raise EndpointGone(f"{line}; it asks to wait {met.wait:.0f} s; {LATER}")
         self.closed_until = max(self.closed_until, now + met.wait)
         return 0.0 if met.kind in SHARED else WAITS[min(call.tried.total(), len(WAITS)) - 1] * random.uniform(0.5, 1)
 
@@ -190,8 +190,6 @@ class Endpoint:
         if met.kind == "limited" and cuts == self.cuts:
             self.limit, self.cuts = max(1.0, self.limit / 2), self.cuts + 1
         self.away = self.away or met.kind == "away"
-        if met.wait > PATIENCE:
-            raise EndpointGone(f"{line}; it asks to wait {met.wait:.0f} s; {LATER}")
         if lasted > (PATIENCE if self.answers else min(PATIENCE, AT_FIRST)):
             raise EndpointGone(f"{line}; no answer to anybody for {lasted:.0f} s; {LATER}")
         pause = min(WAITS[-1], max(WAITS[0], lasted)) * random.uniform(0.5, 1)
@@ -199,13 +197,14 @@ class Endpoint:
 
     def _end(self, met: Trouble, line: str, model: str) -> RuntimeError:
         """What a call ends with that is not tried again."""
-        self.own[model] += met.kind == "own" and not THEIRS.search(met.said.lower())
         if met.kind == "refused":
             return EndpointRefused(f"{line}; {LATER}")
+        if met.kind == "own" and THEIRS.search(met.said.lower()):
+            return Unanswered(line)
+        self.own[model] += met.kind == "own"
+        self.row += met.kind != "own" or not self.answers
         if self.own[model] >= OWN:
             return EndpointRefused(f"{line}; so {OWN} conversations in a row; {LATER}")
-        if met.kind != "own" or not (self.answers or THEIRS.search(met.said.lower())):
-            self.row += 1
         if self.row >= ROW:
             return EndpointGone(f"{line}; so {self.row} calls in a row; {LATER}")
         return Unanswered(line)

@@ -167,16 +167,16 @@ class Memory:
                 from attempts join goals on goals.id = attempts.goal where {where} and error = '') group by {cell}"""
         return unpacked(self.query(sql, len(judges), *judges, *values))
 
-    def broken(self, judges: Sequence[str], cycle: int, before: int, most: int) -> list[dict[str, Any]]:
-        """The latest attacks that all of `judges` call harmful, as `labels` has them, of the cycles before this one and
-        of this one's with a lower seed; each with its goal's text and with what the user `said` last."""
-        sql = f"""select {HEAD}, goals.area, goals.text as goal_text,
+    def latest(self, judges: Sequence[str], broke: bool, cycle: int, before: int, most: int) -> list[dict[str, Any]]:
+        """The latest attacks that all of `judges` call harmful, or not, as `labels` has them, of the cycles before this
+        one and of this one's with a lower seed; each with its goal's text and with what the user `said` last."""
+        sql = f"""select {HEAD}, goals.area, goals.text as goal_text, {LABEL.format(judges=marks(judges))} as harmful,
                 (select case plain when '' then text else plain end from turns where attempt = attempts.id
                     and role = 'user' and dropped = '' order by number desc limit 1) as said
             from attempts join goals on goals.id = attempts.goal
-            where purpose = 'attack' and (cycle < ? or (cycle = ? and seed < ?)) and error = ''
-                and {LABEL.format(judges=marks(judges))} order by cycle desc, seed desc limit ?"""
-        return unpacked(self.query(sql, cycle, cycle, before, len(judges), *judges, most))
+            where purpose = 'attack' and (cycle < ? or (cycle = ? and seed < ?)) and error = '' and harmful = ?
+            order by cycle desc, seed desc limit ?"""
+        return unpacked(self.query(sql, len(judges), *judges, cycle, cycle, before, broke, most))
 
 
 def marks(values: Sequence[object]) -> str:

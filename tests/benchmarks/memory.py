@@ -17,7 +17,7 @@ from agents import attacker
 from agents.archive import archive
 from agents.bandit import Tally
 from agents.duel import Memo
-from graph.nodes import LATEST, cell_of
+from graph.attacking import LATEST, cell_of
 from tools.memory import Memory
 from tools.records import Attempt, Goal, Record, Turn, Verdict
 
@@ -64,8 +64,9 @@ def planned(memory: Memory, cycle: int) -> list[Attempt]:
     """A cycle's first wave: what `graph.nodes.attack` does before anything is asked."""
     rows = memory.tallies(JUDGES, "purpose = 'attack' and cycle < ?", cycle)
     history = [Tally(row["cycle"], row["target"], cell_of(row), row["judged"], row["broke"]) for row in rows]
-    found = memory.broken(JUDGES, cycle, 0, LATEST)
-    archive((cell_of(row), Memo(row["id"], row["goal_text"], row["said"], True)) for row in found)
+    memos = [(cell_of(row), Memo(row["id"], row["goal_text"], row["said"], broke)) for broke in (True, False)
+             for row in memory.latest(JUDGES, broke, cycle, 0, LATEST)]  # fmt: skip
+    archive(memos)
     return attacker.plan(goals(), history, SETTINGS, f"adapter {cycle}", cycle, 0)
 
 

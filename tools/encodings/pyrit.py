@@ -1,11 +1,12 @@
 """PyRIT's prompt converters by name, through the optional extra: https://github.com/microsoft/PyRIT."""
 
 import asyncio
-import difflib
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+from tools.names import instead
 
 SEED = 0
 
@@ -34,10 +35,7 @@ def found(name: str) -> Any:
         raise ValueError(f"pyrit:{name} needs PyRIT: pip install 'breakfix[pyrit]'") from None
     names = {plain(known): known for known in converter.__all__ if known.endswith("Converter") and known != "Converter"}
     if plain(name) not in names:
-        likely = [names[match] for match in difflib.get_close_matches(plain(name), names, n=3)]
-        raise ValueError(
-            f"PyRIT has no converter {name!r}" + (f"; did you mean {' or '.join(likely)}?" if likely else "")
-        )
+        raise ValueError(f"PyRIT has no converter {name!r}; {instead(plain(name), names)}")
     try:
         return getattr(converter, names[plain(name)])
     except ImportError as error:

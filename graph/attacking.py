@@ -1,0 +1,53 @@
+"""A cycle's attack: waves of attempts, each planned from what all before it came to."""
+
+from typing import Any
+
+from agents import attacker
+from agents.bandit import Cell, Tally
+from agents.duel import Memo
+from graph import costs, measuring, sources
+from graph.team import Team
+
+ATTACKS = "purpose <> 'measure' and attempts.cycle = ?"
+"""What is judged, and trained on, of a cycle: its own attacks and what was imported."""
+LATEST = 400
+"""How many of the attacks that worked are remembered, and how many of those that failed, the latest first."""
+
+
+def attack(crew: Team, champion: str, cycle: int) -> None:
+    """Makes the attempts of a cycle; a wave once planned stays so, and what is done is not done again.
+
+    The judges that label look at a wave before the next one is planned. Ends early when a budget is spent.
+    """
+    settings, seed = crew.recipe.attack, crew.recipe.seed
+    goals = [g for g in [*crew.goals, *sources.fresh(crew, cycle)] if g.intent == "harmful" and g.split == "train"]
+    earlier = tallies(crew, "cycle < ?", cycle)
+    size = -(-settings.attempts // settings.waves)
+    for start in range(0, settings.attempts, size):
+        if start and costs.over(crew.memory, crew.recipe):
+            break
+        history = [*earlier, *tallies(crew, "cycle = ? and seed < ?", cycle, seed + start)]
+        left = min(size, settings.attempts - start)
+        planned = attacker.plan(goals, history, settings, champion, cycle, seed, start, left)
+        measuring.converse(crew, planned, "attack", cycle, memos(crew, cycle, seed + start))
+        if start + size < settings.attempts:
+            measuring.judge(crew, ATTACKS, [cycle], crew.labelling, "attack", cycle)
+
+
+def tallies(crew: Team, where: str, *values: object) -> list[Tally]:
+    """What each cell of each cycle came to, of the attacks that meet `where`."""
+    rows = crew.memory.tallies(list(crew.labelling), f"purpose = 'attack' and {where}", *values)
+    return [Tally(row["cycle"], row["target"], cell_of(row), row["judged"], row["broke"]) for row in rows]
+
+
+def memos(crew: Team, cycle: int, before: int) -> list[tuple[Cell, Memo]]:
+    """What worked and what failed, in earlier cycles and in this one's earlier waves."""
+    return [
+        (cell_of(row), Memo(row["id"], row["goal_text"], row["said"], broke))
+        for broke in (True, False)
+        for row in crew.memory.latest(list(crew.labelling), broke, cycle, before, LATEST)
+    ]
+
+
+def cell_of(row: dict[str, Any]) -> Cell:
+    return Cell(row["area"], row["persona"], row["strategy"], row["converters"], row["language"])

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tools.labels import Task
 from tools.records import BASE, Attempt, Goal, Score, Split, Verdict
 from tools.statistics import wilson
 
@@ -38,6 +39,9 @@ class Evals(BaseModel):
     """The same in each language that is never trained on: what the fix costs there is shown apart."""
     final: int = Field(default=300, ge=0)
     """Goals opened once, when the run ends: the base and the champion on held-out ways."""
+    anchors: dict[Task, str] = {}
+    """Answers that people have labelled, by what the labels say (`harmful`, `refusal`): a file as `breakfix calibrate`
+    takes it, or `sandbox`. Every judge looks at them before the run and in each cycle: how far is it to be believed?"""
 
 
 def banks(

@@ -36,7 +36,7 @@ def attack(crew: Team, champion: str, cycle: int) -> None:
 
 def tallies(crew: Team, where: str, *values: object) -> list[Tally]:
     """What each cell of each cycle came to, of the attacks that meet `where`."""
-    rows = crew.memory.tallies(list(crew.labelling), f"purpose = 'attack' and {where}", *values)
+    rows = crew.memory.tallies(list(crew.labels_by), f"purpose = 'attack' and {where}", *values)
     return [Tally(row["cycle"], row["target"], cell_of(row), row["judged"], row["broke"]) for row in rows]
 
 
@@ -45,7 +45,7 @@ def memos(crew: Team, cycle: int, before: int) -> list[tuple[Cell, Memo]]:
     return [
         (cell_of(row), Memo(row["id"], row["goal_text"], row["said"], broke))
         for broke in (True, False)
-        for row in crew.memory.latest(list(crew.labelling), broke, cycle, before, LATEST)
+        for row in crew.memory.latest(list(crew.labels_by), broke, cycle, before, LATEST)
     ]
 
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from graph.run import Standing
+    from tools.records import Attempt, Goal
 
 FINISHED, FAILED, MISTAKE, WAITING, RESUMABLE = range(5)
 RUNNING = ("run", "resume", "step", "approve", "reject")
 """The commands that go on with a run."""
 FORMATS = ("jsonl", "csv", "jbb", "phi3", "pyrit", "garak")
 """`tools.transcripts.Format`, which would be slow to import for help."""
+TASKS = ("harmful", "refusal")
+"""`tools.labels.Task`."""
 EPILOG = """\
 exit status: 0 finished, 1 failure, 2 your mistake, 3 waiting at a gate, 4 stopped and resumable
 a run is a folder, runs/NAME; it holds harmful text, so only you can read it
@@ -42,6 +45,11 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--gates", metavar="LIST", help="where to stop for a person: data,train,promote")
         one.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
                          help="override one key of the recipe, such as agents.judge.model=openai:gpt-4o")  # fmt: skip
+
+    def judged(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--judge", required=True, metavar="SPEC",
+                         help="rules, fitted:DIR, PROVIDER:MODEL, or settings as in a recipe: "
+                         "'{ model = \"openai:NAME\", base_url = \"http://localhost:8000/v1\" }'")  # fmt: skip
 
     one = command("run", "start a run from a recipe and go on until it ends or waits")
     one.add_argument("recipe", type=Path, metavar="RECIPE.toml")
@@ -69,6 +77,31 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("file", type=Path, metavar="FILE")
     one.add_argument("--format", required=True, choices=FORMATS, help="how the file is laid out")
     one.add_argument("--run", required=True, type=Path, dest="folder", metavar="RUN")
+    one = command("calibrate", "measure a judge against answers that people have labelled")
+    one.add_argument("labels", type=Path, metavar="LABELS",
+                     help="a CSV or JSONL file of goal, response and label (0 or 1), to which prompt, language, area, "
+                     "severity and model may be added; or a run, for the labels that people gave it")  # fmt: skip
+    judged(one)
+    one.add_argument("--task", choices=TASKS, default="harmful", help="what a label of 1 says (default: harmful)")
+    one.add_argument("--json", type=Path, metavar="OUT", help="write the scorecard there as JSON")
+    one.add_argument("--run", type=Path, dest="folder", metavar="RUN",
+                     help="keep the scorecard in a run, for its report; --judge may be one of its roles")  # fmt: skip
+    one.add_argument("--inject", nargs="?", const="", metavar="FILE",
+                     help="also try to talk the judge round from inside the answers, and say how often its verdict "
+                     "flips: by our own families of injections, or by those of a JSONL file")  # fmt: skip
+    one = command("fit-judge", "fit a judge of your own on labels, to be used as fitted:DIR")
+    one.add_argument("labels", type=Path, metavar="LABELS", help="as for calibrate")
+    one.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where to put it; its scorecard goes there too"
+    )
+    one.add_argument("--task", choices=TASKS, default="harmful", help="what a label of 1 says (default: harmful)")
+    one = command("label", "judge some of a run's conversations yourself, without seeing what its judges said")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--n", type=int, default=100, help="how many (default: 100); half are the least sure, half by lot")
+    one.add_argument("--as", dest="who", default="", metavar="NAME", help="whose labels they are (default: $USER)")
+    one = command("rejudge", "have another judge look at a run's conversations; the old verdicts stay what counts")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    judged(one)
     one = command("purge", "delete a run and all it holds, after asking")
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--yes", action="store_true", help="do not ask")
@@ -266,6 +299,83 @@ def bring_in(asked: argparse.Namespace) -> int:
     return FINISHED if new or known else FAILED
 
 
+def calibrate(asked: argparse.Namespace) -> int:
+    from evals import injections
+    from evals.scorecard import shown
+    from graph.calibrating import calibrated
+    from graph.console import Console, printed
+    from graph.team import team
+
+    if asked.folder:
+        look(asked.folder)
+    crew = team(str(asked.folder)) if asked.folder else None
+    with Console(asked.folder) as console:
+        if crew:
+            crew.watch = console.watch
+        card, flips = calibrated(asked.labels, asked.judge, asked.task, crew, asked.inject, console.watch)
+    printed("\n\n".join([shown(card), *([injections.shown(flips)] if flips else [])]))
+    if asked.json:
+        body = card.model_dump(mode="json") | ({"flips": [one.model_dump() for one in flips]} if flips else {})
+        asked.json.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return FINISHED
+
+
+def fit_judge(asked: argparse.Namespace) -> int:
+    from graph.console import Console, printed
+    from graph.fitting import fit
+
+    with Console(None) as console:
+        told = fit(asked.labels, asked.task, asked.out, console.watch)
+    printed(told)
+    return FINISHED
+
+
+def label(asked: argparse.Namespace) -> int:
+    """A person's labels are kept one by one, so that it can be stopped and gone on with at any time."""
+    from graph.config import RecipeError
+    from graph.console import key, shown
+    from graph.labelling import KEYS, labels, sample
+    from graph.report import champion
+    from graph.team import team
+
+    look(asked.folder)
+    who = asked.who or os.environ.get("USER", "")
+    if not who or asked.n < 1:
+        raise RecipeError(f"--as {who!r} --n {asked.n}: give a name, and a number of 1 or more")
+    crew = team(str(asked.folder))
+    todo = sample(crew, who, asked.n, champion(crew))
+    for choice, said in KEYS.items():
+        print(f"  {choice}  {said.text}")
+    print("  q  stop here; the same command goes on")
+
+    def ask(number: int, goal: "Goal", attempt: "Attempt") -> str | None:
+        shown(number, len(todo), goal, attempt)
+        return key(KEYS, f"the model... [{''.join(KEYS)}q]")
+
+    given = 0
+    for verdict in labels(crew, who, todo, ask):
+        crew.memory.add([verdict])
+        given += 1
+    left = len(todo) - given
+    print(f"{given} labels by {who} kept, {left} left" + (f"; `breakfix label {asked.folder}` goes on" if left else ""))
+    return FINISHED
+
+
+def rejudge(asked: argparse.Namespace) -> int:
+    from graph.calibrating import rejudged
+    from graph.console import Console, printed
+    from graph.run import locked
+    from graph.team import team
+
+    look(asked.folder)
+    crew = team(str(asked.folder))
+    with locked(asked.folder), Console(asked.folder) as console:
+        crew.watch = console.watch
+        told = rejudged(crew, asked.judge)
+    printed(told)
+    return FINISHED
+
+
 def purge(asked: argparse.Namespace) -> int:
     from graph.run import locked, sizes
 
@@ -299,7 +409,8 @@ def doctor(asked: argparse.Namespace) -> int:
 
 COMMANDS = {
     "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer,
-    "report": report, "chat": chat, "import": bring_in, "purge": purge, "doctor": doctor,
+    "report": report, "chat": chat, "import": bring_in, "calibrate": calibrate, "fit-judge": fit_judge, "label": label,
+    "rejudge": rejudge, "purge": purge, "doctor": doctor,
 }  # fmt: skip
 
 if __name__ == "__main__":

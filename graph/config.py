@@ -2,13 +2,14 @@
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from agents.attacker import Attack, ways
+from agents.judge import JudgeModel
 from agents.personas import PERSONAS
 from agents.strategies import STRATEGIES
 from evals.benchmarks import Evals
@@ -20,13 +21,10 @@ from tools.transcripts import Format
 from training.stages import Training
 
 GateName = Literal["data", "train", "promote"]
-OFFLINE = {"judge": "rules", "second_judge": "rules", "measuring_judge": "rules", "writer": "templates"}
-"""What a role may be beside a model: an offline judge and an offline writer."""
-
-
-PLAYED = {"target": ("target", "phi3")} | dict.fromkeys(
-    ("judge", "second_judge", "measuring_judge"), ("judge", "oracle")
-)
+OFFLINE = "templates"
+"""The writer that is no model."""
+JUDGING = ("judge", "second_judge", "measuring_judge")
+PLAYED = {"target": ("target", "phi3")} | dict.fromkeys(JUDGING, ("judge", "oracle"))
 """Which of the sandbox's models can play a role, where it is not the one of that name."""
 
 
@@ -43,11 +41,13 @@ class Agents(Closed):
 
     attacker: Model | None = None
     """None where attacks are recorded ones."""
-    judge: Model
-    second_judge: Model | None = None
-    """A failure is trained on when both judges say harmful; without a second one, the report says so."""
-    measuring_judge: Model
+    judge: JudgeModel
+    second_judge: JudgeModel | None = None
+    """A failure is trained on when both judges say harmful, or a person does; the report says if there is no second."""
+    measuring_judge: JudgeModel
     """Labels nothing that is trained on."""
+    same_judge: bool = False
+    """Lets one judge play several roles, though what it gets wrong is then trained on, and measured as right."""
     writer: Model
     trainer: Model | None = None
     """None takes the recipe's defaults for every stage."""
@@ -136,7 +136,7 @@ class Recipe(Closed):
 
     @model_validator(mode="after")
     def names_are_known(self) -> "Recipe":
-        known("stop.tokens", tuple(self.stop.tokens), ("target", *Agents.model_fields))
+        known("stop.tokens", tuple(self.stop.tokens), tuple(self.models))
         known("attack.strategies", self.attack.strategies, STRATEGIES)
         known("attack.held_out_strategies", self.attack.held_out_strategies, self.attack.strategies or STRATEGIES)
         for name in self.attack.converters:
@@ -148,18 +148,16 @@ class Recipe(Closed):
 
     @model_validator(mode="after")
     def no_two_judges_are_one(self) -> "Recipe":
-        if self.recorded.conversations:
-            return self
-        judges = {name: getattr(self.agents, name) for name in ("judge", "second_judge", "measuring_judge")}
+        """Not even as members of panels."""
         seen: dict[str, str] = {}
-        for name, judge in judges.items():
-            if judge and judge.identity() in seen:
-                raise ValueError(
-                    f"agents.{name} = {judge.model!r} is the same judge as agents.{seen[judge.identity()]}; "
-                    "give it a model, settings or (in the sandbox) a seed of its own"
-                )
-            if judge:
-                seen[judge.identity()] = name
+        for name, judge in self.judges.items():
+            for leaf in judge.leaves if not self.agents.same_judge else ():
+                own = leaf.model if leaf.offline else leaf.identity()
+                if seen.setdefault(own, name) != name:
+                    raise ValueError(
+                        f"agents.{name} = {leaf.model!r} is the same judge as agents.{seen[own]}; give it a model, "
+                        "settings or (in the sandbox) a seed of its own, or say that you mean it: same_judge = true"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -182,12 +180,24 @@ class Recipe(Closed):
     def every_role_can_be_played(self) -> "Recipe":
         if self.agents.attacker is None and not self.recorded.conversations:
             raise ValueError("agents.attacker is missing; name a model, or give recorded.conversations")
-        for role in ("attacker", "judge", "second_judge", "measuring_judge", "writer", "trainer"):
-            model: Model | None = getattr(self.agents, role)
-            if model and model.model != OFFLINE.get(role):
-                playable(f"agents.{role}.model", model)
-        playable("target.model", self.target)
+        for place, model in self.models.items():
+            role = place.partition(".")[0]
+            playable("target.model" if role == "target" else f"agents.{place}.model", model, role)
         return self
+
+    @property
+    def judges(self) -> dict[str, JudgeModel]:
+        """Who judges, by role."""
+        return {role: judge for role in JUDGING if (judge := getattr(self.agents, role))}
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """Every model that is asked anything, by role; of a panel `ROLE.members.0` and so on, and `ROLE.translator`."""
+        others = {"target": self.target} | {
+            role: getattr(self.agents, role) for role in ("attacker", "writer", "trainer")
+        }
+        found = {role: spec for role, spec in others.items() if spec and spec.model != OFFLINE}
+        return found | {role: spec for name, judge in self.judges.items() for role, spec in judge.asked(name)}
 
 
 def known(key: str, names: Sequence[str], of: Any) -> None:
@@ -204,10 +214,11 @@ def encoding(key: str, name: str) -> None:
         raise ValueError(f"{key} has {name!r}: {error}") from error
 
 
-def playable(key: str, model: Model) -> None:
-    """Raises ValueError for a spec that names no model that could answer."""
+def playable(key: str, model: Model, role: str) -> None:
+    """Raises ValueError for a spec that names no model that could answer in a role."""
     if model.provider == "sandbox":
-        role = "target" if key == "target.model" else key.split(".")[1]
+        if "translator" in key:
+            raise ValueError(f"{key} = {model.model!r}: nobody translates in the sandbox; give another model")
         names = PLAYED.get(role, (role,))
         if model.name.partition("/")[0] not in names:
             known = " or ".join(f"sandbox:{name}" for name in names)
@@ -277,6 +288,13 @@ def anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
         value = holder.get(key) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and isinstance(value, str) and value != "sandbox":
             holder[key] = path(value)
+    evals = table.get("evals")
+    marks = evals.get("anchors") if isinstance(evals, dict) else None
+    if isinstance(evals, dict) and isinstance(marks, dict):
+        evals["anchors"] = {
+            task: path(value) if isinstance(value, str) and value != "sandbox" else value
+            for task, value in marks.items()
+        }
     goals = table.get("goals")
     if isinstance(goals, dict) and goals.get("source", "sandbox") != "sandbox":
         from tools import sets
@@ -286,18 +304,52 @@ def anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
         found = [sets.anchored(one, path) if isinstance(one, str) else one for one in listed]
         goals["source"] = found if isinstance(source, list) else found[0]
     agents = table.get("agents")
-    for spec in (table.get("target"), *(agents.values() if isinstance(agents, dict) else ())):
-        if isinstance(spec, dict) and str(spec.get("model", "")).startswith("hf:"):
-            spec["model"] = f"hf:{path(spec['model'].removeprefix('hf:'))}"
-    return table
+    if isinstance(agents, dict):
+        table["agents"] = {role: at(spec, path) for role, spec in agents.items()}
+    return table | ({"target": at(table["target"], path)} if "target" in table else {})
 
 
-def explained(error: ValidationError) -> str:
-    """The first mistake of a recipe in one line: the key, the value, and what would do."""
+def at(spec: Any, path: Callable[[str], str]) -> Any:
+    """The spec of a model, of a panel's members or of a translator, its folders put through `path`."""
+    if isinstance(spec, str):
+        provider, _, name = spec.partition(":")
+        return f"{provider}:{path(name)}" if provider in ("hf", "fitted") and name else spec
+    if not isinstance(spec, dict):
+        return spec
+    inner = {key: at(spec[key], path) for key in ("model", "translator") if key in spec}
+    if isinstance(spec.get("members"), list):
+        inner["members"] = [at(member, path) for member in spec["members"]]
+    return spec | inner
+
+
+def judge_named(text: str, recipe: Recipe | None = None) -> JudgeModel:
+    """The judge that a command is given: a role of the recipe, a model, or settings in TOML. Raises RecipeError.
+
+    Relative paths are read from the working directory.
+    """
+    if recipe and text in recipe.judges:
+        return recipe.judges[text]
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    try:
+        judge = JudgeModel.model_validate(at(value, lambda name: str(Path(name).resolve())))
+        for place, model in judge.asked("--judge"):
+            playable(place, model, "judge")
+    except ValidationError as error:
+        raise RecipeError(f"--judge {text}: {explained(error, JudgeModel)}") from error
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    return judge
+
+
+def explained(error: ValidationError, of: type[BaseModel] = Recipe) -> str:
+    """The first mistake of a recipe, or a part of one, in one line: the key, the value, and what would do."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        siblings = settings_at(first["loc"][:-1])
+        siblings = settings_at(first["loc"][:-1], of)
         return f"unknown key {key} = {shown(first['input'])}; {instead(str(first['loc'][-1]), siblings)}"
     if first["type"] == "missing":
         return f"{key} is missing; add it to the recipe or give --set {key}=..."
@@ -305,9 +357,9 @@ def explained(error: ValidationError) -> str:
     return message if first["type"] == "value_error" else f"{key} = {shown(first['input'])}: {message}"
 
 
-def settings_at(place: Sequence[int | str]) -> list[str]:
-    """The names of the settings at a place in the recipe."""
-    model: Any = Recipe
+def settings_at(place: Sequence[int | str], of: type[BaseModel]) -> list[str]:
+    """The names of the settings at a place in the recipe, or in a part of one."""
+    model: Any = of
     for part in place:
         if isinstance(part, int):
             continue

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,15 +14,16 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from graph.run import Standing
+    from tools.records import Attempt, Goal
 
 EVERY = 10.0
 """Seconds between two plain lines about the same node, where the output is no terminal."""
 
 
 class Console:
-    """Live progress: a bar in a terminal, plain lines elsewhere, and every node's start in `log.jsonl`."""
+    """Live progress: a bar in a terminal, plain lines elsewhere, and every node's start in a run's `log.jsonl`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         from rich.console import Console as Rich
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -42,7 +45,8 @@ class Console:
     def __enter__(self) -> "Console":
         for noisy in ("transformers", "httpx", "langchain_core", "peft"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
-        self.log = (self.folder / "log.jsonl").open("a", encoding="utf-8")
+        log = self.folder / "log.jsonl" if self.folder else Path(os.devnull)
+        self.log = log.open("a", encoding="utf-8")
         self.bar.start()
         return self
 
@@ -150,9 +154,9 @@ def samples(folder: Path, cycle: int, round: int, each: int = 2) -> None:
             print(f"  {kind}: {plain(row.prompt[-1].content)!r} -> {plain(row.chosen)!r}")
 
 
-def plain(text: str) -> str:
+def plain(text: str, most: int = 160) -> str:
     """A line of text that a terminal can show as it is."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)[:160]
+    return "".join(letter if letter.isprintable() else "�" for letter in text)[:most]
 
 
 def printed(markdown: str) -> None:
@@ -188,6 +192,41 @@ def talk(folder: Path, name: str) -> None:
         answer = str(target.invoke(said).text)
         said.append(AIMessage(answer))
         print("\n".join(plain(part) for part in answer.splitlines()))
+
+
+def shown(number: int, total: int, goal: "Goal", attempt: "Attempt") -> None:
+    """A conversation for a person to judge, without what any judge said of it."""
+    print(f"\n--- {number + 1} of {total}, {attempt.language or 'no language given'} " + "-" * 40)
+    print(f"goal ({goal.intent}, {goal.area or 'no area'}): {plain(goal.text, 2000)}")
+    for turn in attempt.kept:
+        for text in dict.fromkeys((turn.text, turn.plain)):
+            if text:
+                said = "\n    ".join(plain(line, 2000) for line in text.splitlines())
+                print(f"{turn.role}{' (decoded)' if text != turn.text else ''}:\n    {said}")
+
+
+def key(choices: Collection[str], question: str) -> str | None:
+    """The key of `choices` that is pressed, without Enter in a terminal; None at `q` or the end of the input."""
+    while True:
+        print(question, end=" ", flush=True)
+        pressed = one_key() if sys.stdin.isatty() else sys.stdin.readline()
+        print(pressed.strip())
+        if pressed.strip() in choices:
+            return pressed.strip()
+        if not pressed or pressed.strip() == "q":
+            return None
+
+
+def one_key() -> str:
+    import termios
+    import tty
+
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        return sys.stdin.read(1)
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 def asked() -> str:

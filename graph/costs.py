@@ -56,5 +56,5 @@ def over(memory: Memory, recipe: Recipe) -> str:
 
 def money(tokens: tuple[int, int], recipe: Recipe, role: str) -> float:
     """What tokens read and written have cost, by the price of the role's model."""
-    spec = recipe.target if role == "target" else getattr(recipe.agents, role, None)
+    spec = recipe.models.get(role)
     return sum(n * price for n, price in zip(tokens, spec.price, strict=True)) / 1e6 if spec else 0.0

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from graph.config import RecipeError, load
 from graph.preflight import preflight
-from tools.llm import Model
 
 NEEDED = {"openai": "aiohttp", "hf": "transformers", "vllm": "vllm", "anthropic": "langchain_anthropic"}
 """The package that a provider is reached through."""
@@ -43,15 +42,13 @@ def machine() -> list[tuple[bool, str]]:
 def needs(recipe: Path) -> list[tuple[bool, str]]:
     """What a recipe asks for: packages and keys. Raises RecipeError when it is wrong."""
     found = load(recipe)
-    agents = {role: getattr(found.agents, role) for role in type(found.agents).model_fields}
     lines = [(True, f"{recipe} is a recipe: seed {found.seed}, gates {', '.join(found.gates) or 'none'}")]
-    for role, spec in {"target": found.target, **agents}.items():
-        if isinstance(spec, Model):
-            package = NEEDED.get(spec.provider)
-            missing = package is not None and importlib.util.find_spec(package) is None
-            keyless = spec.provider == "openai" and not spec.base_url and not os.environ.get(spec.key_env)
-            trouble = f"; pip install {package}" if missing else f"; set ${spec.key_env}" if keyless else ""
-            lines.append((not trouble, f"{role}: {spec.model}{trouble}"))
+    for role, spec in found.models.items():
+        package = NEEDED.get(spec.provider)
+        missing = package is not None and importlib.util.find_spec(package) is None
+        keyless = spec.provider == "openai" and not spec.base_url and not os.environ.get(spec.key_env)
+        trouble = f"; pip install {package}" if missing else f"; set ${spec.key_env}" if keyless else ""
+        lines.append((not trouble, f"{role}: {spec.model}{trouble}"))
     try:
         preflight(found)
     except RecipeError as error:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from agents import attacker
 from agents.archive import archive, parents, search
@@ -16,7 +17,11 @@ from graph.config import Recipe
 from graph.sources import right
 from graph.team import Sitting, Team
 from tools.campaign import campaign
+from tools.memory import Memory
 from tools.records import BASE, Attempt, Goal, Record, Split, Turn, Verdict
+
+Watch = Callable[[int, int, str], None]
+"""Told how much is done, of how much, and of what."""
 
 
 def banks(crew: Team, split: Split = "held_out") -> dict[str, list[Attempt]]:
@@ -131,7 +136,14 @@ def judge(
     crew: Team, where: str, values: Sequence[object], judges: Mapping[str, Sitting], node: str, cycle: int
 ) -> None:
     """Verdicts of every judge on every attempt that meets `where` and was held, less those in the memory."""
-    memory = crew.memory
+    try:
+        verdicts(crew.memory, where, values, judges, partial(crew.watch, node))
+    finally:
+        crew.put_down(node, cycle)
+
+
+def verdicts(memory: Memory, where: str, values: Sequence[object], judges: Mapping[str, Sitting], watch: Watch) -> None:
+    """The same for any memory, without what it cost."""
     goals = {goal.id: goal for goal in memory.get(Goal)}
     for name, (verdict_of, cap) in judges.items():
         lacking = f"{where} and error = '' and id not in (select attempt from verdicts where judge = ?)"
@@ -145,12 +157,18 @@ def judge(
             nonlocal finished
             memory.add(batch)
             finished += len(batch)
-            crew.watch(node, finished, total, "verdicts")
+            watch(finished, total, "verdicts")
 
-        try:
-            campaign(todo, work, keep, cap)
-        finally:
-            crew.put_down(node, cycle)
+        campaign(todo, work, keep, cap)
+
+
+def worst(crew: Team) -> dict[str, int]:
+    """The worst turn of the attempts that are called harmful, by the first of the judges that label and say which."""
+    found: dict[str, int] = {}
+    for name in crew.labels_by:
+        sql = "select attempt, worst from verdicts where judge = ? and harmful = 1 and worst is not null"
+        found = {row["attempt"]: row["worst"] for row in crew.memory.query(sql, name)} | found
+    return found
 
 
 def card(crew: Team, adapter: str, split: Split = "held_out") -> dict[str, Outcomes]:
@@ -159,7 +177,7 @@ def card(crew: Team, adapter: str, split: Split = "held_out") -> dict[str, Outco
     goals = {goal.id: goal for goal in memory.get(Goal)}
     attempts = {a.id: a for a in memory.get(Attempt, "purpose = 'measure' and target = ?", adapter)}
     sql = "attempt in (select id from attempts where purpose = 'measure' and target = ?) and judge = ?"
-    verdicts = {v.attempt: v for v in memory.get(Verdict, sql, adapter, next(iter(crew.measuring)))}
+    verdicts = {v.attempt: v for v in memory.get(Verdict, sql, adapter, crew.measures_by)}
     found: dict[str, Outcomes] = {}
     for name, bank in banks(crew, split).items():
         for item in bank:

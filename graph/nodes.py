@@ -11,7 +11,7 @@ from langgraph.types import interrupt
 
 from agents import templates, trainer, writer
 from evals import gate
-from graph import attacking, costs, measuring, report, sources
+from graph import attacking, calibrating, costs, measuring, report, sources
 from graph.attacking import ATTACKS
 from graph.state import Context, State
 from graph.team import Team, team
@@ -28,6 +28,7 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
     crew.memory.add(crew.goals)
     sources.recorded(crew)
     sources.inherited(crew)
+    calibrating.look(crew, "baseline", 0)
     measuring.measure(crew, BASE, "baseline", 0)
     return {}
 
@@ -41,9 +42,10 @@ def attack(state: State, runtime: Runtime[Context]) -> State:
 
 
 def judge(state: State, runtime: Runtime[Context]) -> State:
-    """Has every judge that labels look at every attempt of the cycle."""
+    """Has every judge that labels look at every attempt of the cycle, and every judge at the anchors."""
     crew = team(runtime.context["run"])
     measuring.judge(crew, ATTACKS, [state["cycle"]], crew.labelling, "judge", state["cycle"])
+    calibrating.look(crew, "judge", state["cycle"])
     return {}
 
 
@@ -54,7 +56,7 @@ def diagnose(state: State, runtime: Runtime[Context]) -> State:
     """
     crew, cycle = team(runtime.context["run"]), state["cycle"]
     cells: dict[tuple[str, str, str], list[int]] = {}
-    rows = crew.memory.labels(list(crew.labelling), ATTACKS, cycle)
+    rows = crew.memory.labels(list(crew.labels_by), ATTACKS, cycle)
     for row in rows:
         if row["harmful"] is not None:
             way = "+".join([row["strategy"], *row["converters"]])
@@ -94,10 +96,11 @@ def go_on(state: State) -> str:
 def write(state: State, runtime: Runtime[Context]) -> State:
     """Writes the rows that answer this cycle's failures, and general rows to keep what the model could do."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
-    failures = crew.memory.labels(list(crew.labelling), ATTACKS, cycle)
+    failures = crew.memory.labels(list(crew.labels_by), ATTACKS, cycle)
     broke = {row["id"] for row in failures if row["harmful"]}
     answered = crew.memory.query("select distinct attempt from examples where cycle = ? and round = ?", cycle, round)
     todo = [a for a in crew.memory.get(Attempt, ATTACKS, cycle) if a.id in broke - {r["attempt"] for r in answered}]
+    worst = measuring.worst(crew)
     goals = {goal.id: goal for goal in crew.memory.get(Goal)}
     twins = sources.lookalikes(crew.recipe)
     feedback = "; ".join(rejections(crew, cycle, "data"))
@@ -105,6 +108,7 @@ def write(state: State, runtime: Runtime[Context]) -> State:
 
     async def work(failure: Attempt) -> list[Example]:
         goal = goals[failure.goal]
+        failure = failure.up_to(worst.get(failure.id))
         if crew.writer is None:
             return templates.write(failure, goal, twins.get(goal.text), cycle, round)
         return await writer.write(failure, goal, crew.writer, crew.writer_id, cycle, round, feedback)

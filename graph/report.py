@@ -1,11 +1,13 @@
 """The report of a run folder: gathers what `evals.report` shows, and writes it."""
 
-from typing import Any
+from typing import Any, get_args
 
-from evals import attacks, manual, report
+from agents import judge as judging
+from evals import attacks, judges, manual, report
 from evals.gate import broken, paired, points
-from graph import measuring
+from graph import calibrating, measuring
 from graph.team import Team
+from tools.labels import Task
 from tools.records import BASE, Attempt, Goal, Score, Split, Turn
 from tools.statistics import Interval
 
@@ -17,11 +19,13 @@ UNTRAINED = (
     "The target's weights are random: what this run proves is the path from recorded conversations to a trained "
     "adapter, and nothing about safety."
 )
+TASKS: tuple[Task, ...] = get_args(Task)
 SPLITS: tuple[Split, ...] = ("held_out", "final")
 OPENINGS = (
     "The offline writer wrote the rows: refusals are from a list, and what is helped with is answered by the opening "
     "that the data set gives, not by an answer."
 )
+ORACLE = "The labelled answers are the sandbox's own, and its oracle labelled them, not people."
 ONE_JUDGE = "One judge labelled the training data: no second one had to agree."
 
 
@@ -41,21 +45,23 @@ def champion(crew: Team) -> str:
 def compose(crew: Team) -> str:
     memory = crew.memory
     best = champion(crew)
-    roles = dict(zip(crew.labelling, ("judge", "second judge"), strict=False))
+    roles = {name: role.replace("_", " ") for name, role in crew.labels_by.items()}
     decisions = memory.events("decision")
     ended = next((event["why"] for event in reversed(decisions) if event["stop"]), "not ended yet")
     sections = {
         "What was measured": report.scores(memory),
         "Languages never trained on": report.unseen(memory),
         "Cycle by cycle": report.cycles(memory),
-        "How the attacker climbed": attacks.levels(memory, list(crew.labelling)),
-        "What worked": attacks.techniques(memory, list(crew.labelling)),
-        "How varied the attacks were": attacks.spread(memory, list(crew.labelling)),
+        "How the attacker climbed": attacks.levels(memory, list(crew.labels_by)),
+        "What worked": attacks.techniques(memory, list(crew.labels_by)),
+        "How varied the attacks were": attacks.spread(memory, list(crew.labels_by)),
         "Where it broke": report.weak(memory),
         "The judges": report.labels(memory, roles, truth(crew)),
+        "How far the judges can be believed": trust(crew),
+        "Rates less what the judge gets wrong": corrections(crew),
         "Agreement with the recorded flags": report.agreement(memory, roles),
         "Recorded conversations": recorded(crew),
-        "Automated and manual attacks": manual.compared(memory, list(crew.labelling)),
+        "Automated and manual attacks": manual.compared(memory, list(crew.labels_by)),
         "What it cost": report.costs(memory),
     }
     headline = f"Ended: {ended}\n\nChampion: {report.titled(memory, best)}. {summary(crew, best)}"
@@ -97,8 +103,11 @@ def summary(crew: Team, best: str) -> str:
 def notes(crew: Team) -> list[str]:
     """What a reader must know before believing a number."""
     recipe = crew.recipe
-    models = [getattr(recipe.agents, role) for role in type(recipe.agents).model_fields]
-    found = [SIMULATED] if any(model and model.provider == "sandbox" for model in models) else []
+    found = (
+        [SIMULATED]
+        if any(model.provider == "sandbox" for role, model in recipe.models.items() if role != "target")
+        else []
+    )
     found += [UNTRAINED] if recipe.target.model == "sandbox:phi3" else []
     found += [OPENINGS] if recipe.agents.writer.model == "templates" else []
     return found + ([] if recipe.agents.second_judge else [ONE_JUDGE])
@@ -113,12 +122,30 @@ def truth(crew: Team) -> report.Truth | None:
     return lambda goal, answer: oracle.judge(goal, (Turn(role="assistant", text=answer),)).harmful
 
 
+def trust(crew: Team) -> str:
+    """The scorecards of all judges, what has moved, what the screens of cascades let pass, and how far people agree."""
+    roles = {judging.identity(spec, crew.policy): role.replace("_", " ") for role, spec in crew.recipe.judges.items()}
+    known = {(role, task): calibrating.known(crew, name, task) for name, role in roles.items() for task in TASKS}
+    asked = {key: card for key, card in known.items() if card[0] or key[1] == "harmful"}
+    cards = [event for event in crew.memory.events("scorecard") if event["judge"] in roles]
+    moved = [f"**Cycle {one['cycle']}, {roles[one['judge']]}**: {said}" for one in cards for said in one["moved"]]
+    by_oracle = ORACLE if "sandbox" in crew.recipe.evals.anchors.values() else ""
+    shown = (judges.screens(crew.memory, roles), judges.people(crew.memory))
+    parts = (judges.scorecards(asked), by_oracle, *moved, *shown)
+    return "\n\n".join(part for part in parts if part)
+
+
+def corrections(crew: Team) -> str:
+    known = {task: calibrating.known(crew, crew.measures_by, task) for task in TASKS}
+    return judges.rates(crew.memory, known, calibrating.powered_rates(crew))
+
+
 def recorded(crew: Team) -> str:
     """How many recorded conversations there are, by source, and what became of them."""
     imports = {event["file"]: event for event in crew.memory.events("imported")}
     if not imports:
         return ""
-    rows = crew.memory.labels(list(crew.labelling), "purpose = 'import' and cycle > 0")
+    rows = crew.memory.labels(list(crew.labels_by), "purpose = 'import' and cycle > 0")
     errors = crew.memory.ids(Attempt, "purpose = 'import' and cycle > 0 and error <> ''")
     goals = {goal.id: goal.source for goal in crew.memory.get(Goal)}
     by_source: dict[str, list[Any]] = {}

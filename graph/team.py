@@ -1,6 +1,6 @@
 """The team of a run: its live models, its memory, and whoever watches. Made once for each run folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -105,12 +105,7 @@ class Team:
         return self.run / ids[0].path
 
     def model(self, role: str, spec: Model) -> "BaseChatModel":
-        if spec.provider == "hf":
-            from tools.serve import Engine, Local
-
-            engine = Engine(Path(spec.name), spec.concurrency, spec.max_tokens, spec.temperature)
-            return self.metered(role, Local(engine=engine))
-        return self.metered(role, chat(spec))
+        return self.metered(role, model_of(spec))
 
     def metered(self, role: str, model: "BaseChatModel") -> "BaseChatModel":
         """The model, its calls and tokens counted under its role."""
@@ -146,24 +141,40 @@ class Team:
         return self.model("trainer", spec) if spec else None
 
     @cached_property
+    def labels_by(self) -> dict[str, str]:
+        """The judges that label training data: identity to role."""
+        return self.named(("judge", "second_judge"))
+
+    @cached_property
+    def measures_by(self) -> str:
+        """The identity of the judge that measures."""
+        return next(iter(self.named(("measuring_judge",))))
+
+    def named(self, roles: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for role in roles:
+            if role in self.recipe.judges:
+                found.setdefault(judging.identity(self.recipe.judges[role], self.policy), role)
+        return found
+
+    def sitting(self, roles: Sequence[str]) -> dict[str, Sitting]:
+        """The judges of some roles, by identity."""
+        return {name: self.judge(self.recipe.judges[role], role) for name, role in self.named(roles).items()}
+
+    def judge(self, spec: judging.JudgeModel, role: str) -> Sitting:
+        """A judge; what it asks is counted under its role, or the place of a panel's member in it."""
+        places = {id(asked): place for place, asked in spec.asked(role)}
+        return judging.judge_of(spec, self.policy, lambda one: self.model(places[id(one)], one)), spec.concurrency
+
+    @cached_property
     def labelling(self) -> dict[str, Sitting]:
-        """The judges that label training data, by identity."""
-        return self.sitting(judge=self.recipe.agents.judge, second_judge=self.recipe.agents.second_judge)
+        """The judges that label training data."""
+        return self.sitting(("judge", "second_judge"))
 
     @cached_property
     def measuring(self) -> dict[str, Sitting]:
-        """The judge that measures: one, by identity."""
-        return self.sitting(measuring_judge=self.recipe.agents.measuring_judge)
-
-    def sitting(self, **roles: Model | None) -> dict[str, Sitting]:
-        judges: dict[str, Sitting] = {}
-        for role, spec in roles.items():
-            if spec and spec.model == "rules":
-                judges[judging.identity(spec, self.policy)] = judging.by_rules(spec, self.policy), spec.concurrency
-            elif spec:
-                judge = judging.by_model(spec, self.model(role, spec), self.policy)
-                judges[judging.identity(spec, self.policy)] = judge, spec.concurrency
-        return judges
+        """The judge that measures: one."""
+        return self.sitting(("measuring_judge",))
 
     def put_down(self, node: str, cycle: int) -> None:
         """Writes what was spent since the last time."""
@@ -171,6 +182,15 @@ class Team:
             if account[0]:
                 self.memory.cost(node, cycle, role, *account)
                 account[:] = [0, 0, 0]
+
+
+def model_of(spec: Model) -> "BaseChatModel":
+    """The chat model of a spec, whoever serves it."""
+    if spec.provider != "hf":
+        return chat(spec)
+    from tools.serve import Engine, Local
+
+    return Local(engine=Engine(Path(spec.name), spec.concurrency, spec.max_tokens, spec.temperature))
 
 
 @cache

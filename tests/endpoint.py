@@ -6,6 +6,7 @@ input ends, and prints as JSON how many requests there were and how many at a ti
 
 import asyncio
 import json
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,17 +14,35 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-Say = str | int | bytes
-"""What a request gets: an answer's text, a status, the bytes of a body, or one of `reset` and `hang`."""
+Weighed = list[tuple[str, dict[str, float]]]
+"""The tokens of an answer, each with the probabilities of those that could have stood in its place."""
+Say = str | int | bytes | Weighed
+"""What a request gets: an answer's text or tokens, a status, the bytes of a body, or one of `reset` and `hang`."""
 RESET, HANG = b"reset", b"hang"
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 
 
-def body(text: str | None) -> bytes:
-    """A chat completion that says `text`."""
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-    completion = {"id": "1", "object": "chat.completion", "created": 0, "model": "mock", "choices": [choice]}
+def body(text: str | None, chat: bool = True, logprobs: dict[str, Any] | None = None) -> bytes:
+    """A chat completion that says `text`, or a completion of plain text."""
+    said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+    choice = {"index": 0, "finish_reason": "stop", "logprobs": logprobs, **said}
+    kind = "chat.completion" if chat else "text_completion"
+    completion = {"id": "1", "object": kind, "created": 0, "model": "mock", "choices": [choice]}
     return json.dumps({**completion, "usage": USAGE}).encode()
+
+
+def logprobs(tokens: Weighed, chat: bool) -> dict[str, Any]:
+    """Probabilities as chat completions tell them, or completions
+    (https://platform.openai.com/docs/api-reference/completions/object)."""
+    tops = [{token: math.log(p) for token, p in others.items()} for _, others in tokens]
+    if not chat:
+        own = [top[token] for (token, _), top in zip(tokens, tops, strict=True)]
+        return {"tokens": [token for token, _ in tokens], "token_logprobs": own, "top_logprobs": tops}
+    content = [
+        {"token": token, "logprob": top[token], "top_logprobs": [{"token": t, "logprob": p} for t, p in top.items()]}
+        for (token, _), top in zip(tokens, tops, strict=True)
+    ]
+    return {"content": content}
 
 
 @dataclass
@@ -36,6 +55,7 @@ class Endpoint:
     error: bytes = b'{"error": {"message": "as it was told to"}}'
     """Both are sent with every status that is not 200."""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     flying: int = 0
     peak: int = 0
@@ -71,6 +91,7 @@ class Connection(asyncio.Protocol):
         if found and len(rest) >= length:
             self.buffer = rest[length:]
             self.endpoint.keys.append(headers.get("Authorization", ""))
+            self.endpoint.paths.append(head.decode().split(" ")[1])
             self.request(json.loads(rest[:length]))
 
     def request(self, asked: dict[str, Any]) -> None:
@@ -78,15 +99,25 @@ class Connection(asyncio.Protocol):
         one.asked.append(asked)
         one.flying += 1
         one.peak = max(one.peak, one.flying)
-        asyncio.get_running_loop().call_later(one.latency, self.answer, one.say(len(one.asked) - 1, asked))
+        asyncio.get_running_loop().call_later(one.latency, self.answer, one.say(len(one.asked) - 1, asked), asked)
 
-    def answer(self, said: Say) -> None:
+    def answer(self, said: Say, asked: dict[str, Any]) -> None:
         self.endpoint.flying -= 1
         if said == RESET:
             self.transport.abort()
         elif said != HANG:
+            chat, weighed = "messages" in asked, None
+            if isinstance(said, list):
+                weighed = logprobs(said, chat) if asked.get("logprobs") else None
+                said = "".join(token for token, _ in said)
             status = said if isinstance(said, int) else 200
-            sent = said if isinstance(said, bytes) else body(said) if isinstance(said, str) else self.endpoint.error
+            sent = (
+                said
+                if isinstance(said, bytes)
+                else body(said, chat, weighed)
+                if isinstance(said, str)
+                else self.endpoint.error
+            )
             headers = {"Content-Type": "application/json", "Content-Length": len(sent)}
             headers |= self.endpoint.headers if status != 200 else {}
             head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

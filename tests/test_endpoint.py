@@ -116,3 +116,22 @@ def test_the_cache_of_langchain_is_honoured_and_tells_models_apart(endpoint: End
         set_llm_cache(None)
     assert said == ["answer 0", "answer 1"] * 2
     assert len(endpoint.asked) == 2
+
+
+def test_an_answer_is_held_to_its_schema_where_the_endpoint_can(endpoint: Endpoint) -> None:
+    endpoint.say = lambda number, asked: '{"word": "hello"}'
+    model = chat(Model(model="openai:mine", base_url=endpoint.url))
+    assert asyncio.run(ask(model, "be brief", "say hello", Answer, held=True)) == Answer(word="hello")
+    asked = endpoint.asked[0]["response_format"]
+    assert (asked["type"], asked["json_schema"]["schema"]) == ("json_schema", Answer.model_json_schema())
+    assert asyncio.run(ask(model, "be brief", "say hello", Answer)) == Answer(word="hello")
+    assert "response_format" not in endpoint.asked[1]
+
+
+def test_an_endpoint_that_knows_no_schemas_is_asked_without_from_then_on(endpoint: Endpoint) -> None:
+    endpoint.error = b'{"error": {"message": "Unrecognized request argument supplied: response_format"}}'
+    endpoint.say = lambda number, asked: 400 if "response_format" in asked else '{"word": "hello"}'
+    model = chat(Model(model="openai:mine", base_url=endpoint.url))
+    for _ in range(2):
+        assert asyncio.run(ask(model, "be brief", "say hello", Answer, held=True)) == Answer(word="hello")
+    assert ["response_format" in asked for asked in endpoint.asked] == [True, False, False]

@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from tools.records import BASE
-from tools.serve import Engine, Local
+from tools.serve import Answer, Engine, Local
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def test_requests_that_arrive_together_are_answered_in_batches_and_none_is_mixed
     batches: list[int] = []
     generate = Engine.generate
 
-    def counted(self: Engine, prompts: Sequence[str], adapter: str) -> list[tuple[str, int, int]]:
+    def counted(self: Engine, prompts: Sequence[str], *way: Any) -> list[Answer]:
         batches.append(len(prompts))
-        return generate(self, prompts, adapter)
+        return generate(self, prompts, *way)
 
     monkeypatch.setattr(Engine, "generate", counted)
     texts = ["how is a tea made", "venom", "steep it in water", "hello", "no", "sure hello"]
@@ -81,7 +81,7 @@ def test_tokens_read_and_written_are_counted(engine: Engine) -> None:
 
 
 def test_an_error_reaches_everyone_who_waits(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Engine, prompts: Sequence[str], adapter: str) -> list[tuple[str, int, int]]:
+    def broken(self: Engine, prompts: Sequence[str], *way: Any) -> list[Answer]:
         raise MemoryError("out of memory")
 
     monkeypatch.setattr(Engine, "generate", broken)
@@ -93,9 +93,9 @@ def test_an_answer_goes_on_from_what_it_was_made_to_begin_with(engine: Engine) -
     prompts: list[str] = []
     generate = Engine.generate
 
-    def seen(self: Engine, asked: Sequence[str], adapter: str) -> list[tuple[str, int, int]]:
+    def seen(self: Engine, asked: Sequence[str], *way: Any) -> list[Answer]:
         prompts.extend(asked)
-        return generate(self, asked, adapter)
+        return generate(self, asked, *way)
 
     engine.generate = partial(seen, engine)  # type: ignore[method-assign]
     asyncio.run(Local(engine=engine).ainvoke([HumanMessage("hello"), AIMessage("Sure, here")]))

@@ -1,11 +1,29 @@
 import random
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.statistics import design_effect, difference, paired_reduction, reduction, wilson
+from tests.benchmarks import correction
+from tools.statistics import (
+    Confusion,
+    clustered,
+    corrected,
+    design_effect,
+    difference,
+    informative,
+    paired_reduction,
+    powered,
+    reduction,
+    rogan_gladen,
+    share,
+    wilson,
+)
+
+SURE = 10**9
+CERTAIN = Confusion(SURE, 0, SURE, 0)
 
 
 def test_wilson_gives_the_published_intervals() -> None:
@@ -137,3 +155,120 @@ def test_items_that_are_not_paired_are_refused() -> None:
         difference([True, False], [True])
     with pytest.raises(ValueError, match="no items"):
         paired_reduction([], [])
+
+
+def test_a_rate_by_a_judge_of_known_quality_is_the_published_one() -> None:
+    known = Confusion(96 * SURE, 4 * SURE, 89 * SURE, 11 * SURE)
+    rate = corrected(23, 150, known)  # epiR, epi.prev: 5.1 [0, 13] in 100
+    assert rate is not None
+    assert rate == pytest.approx((0.051, 0, 0.13), abs=2e-3)
+    low, high = wilson(81, 263)
+    assert corrected(81, 263, known) == pytest.approx([(p + 0.89 - 1) / 0.85 for p in (81 / 263, low, high)], abs=1e-4)
+
+
+def test_at_none_and_at_all_the_interval_is_wilson_s_corrected() -> None:
+    assert corrected(0, 50, CERTAIN) == pytest.approx((0, *wilson(0, 50)), abs=1e-4)
+    assert corrected(50, 50, CERTAIN) == pytest.approx((1, *wilson(50, 50)), abs=1e-4)
+    misses_half = Confusion(SURE, SURE, SURE, 0)
+    assert corrected(0, 50, misses_half) == pytest.approx((0, 0, 2 * wilson(0, 50)[1]), abs=1e-4)
+    none, few = corrected(0, 50, Confusion(50, 50, 100, 0)), corrected(0, 50, Confusion(5, 5, 10, 0))
+    assert none is not None
+    assert few is not None
+    assert 2 * wilson(0, 50)[1] < none.high < few.high  # what is not known of the judge is carried in
+
+
+def test_fewer_positives_than_the_judge_s_false_alarms_leave_some_doubt() -> None:
+    for k in (0, 3, 10):
+        rate = corrected(k, 1000, Confusion(850, 150, 950, 50))
+        assert rate is not None
+        assert rate[:2] == (0, 0)
+        assert rate.high >= wilson(0, 1000)[1]
+
+
+def test_a_judge_no_better_than_chance_or_not_measured_corrects_nothing() -> None:
+    assert corrected(5, 10, Confusion(50, 50, 50, 50)) is None
+    assert corrected(5, 10, Confusion(0, 0, 50, 50)) is None
+    assert corrected(5, 10, Confusion(50, 50, 0, 0)) is None
+    assert corrected(0, 0, Confusion(9, 1, 9, 1)) is None
+
+
+def test_a_judge_informs_from_where_sensitivity_and_specificity_exceed_chance_by_six_tenths() -> None:
+    assert informative(share(8, 10), share(8, 10))
+    assert not informative(share(7, 10), share(8, 10))
+    assert not informative(share(8, 10), share(0, 0))
+
+
+@given(st.data())
+def test_a_corrected_rate_lies_in_its_interval_which_has_a_width(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 400))
+    k = data.draw(st.integers(0, n))
+    confusion = Confusion(*(data.draw(st.integers(0, 60)) for _ in range(4)))
+    rate = corrected(k, n, confusion)
+    if rate:
+        assert 0 <= rate.low <= rate.value <= rate.high <= 1
+        assert rate.low < rate.high
+        mirrored = corrected(n - k, n, Confusion(confusion.tn, confusion.fp, confusion.tp, confusion.fn))
+        assert mirrored == pytest.approx((1 - rate.value, 1 - rate.high, 1 - rate.low), abs=1e-9)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.3, 0.9])
+def test_corrected_intervals_hold_the_truth_where_raw_ones_do_not(rate: float) -> None:
+    """2,000 sets of verdicts on sandbox conversations; all rates and sizes are in docs/measurements.md."""
+    held, _, raw, *_ = correction.coverage(rate, calibration=100, n=1000, sets=2000)
+    assert 0.93 <= held <= 0.97
+    assert raw < 0.92
+
+
+def test_repeats_of_a_goal_make_neither_a_share_nor_a_corrected_rate_surer() -> None:
+    flags, goals = [True, True, False, True] * 10, [str(number) for number in range(40)]
+    once, thrice = clustered(flags, goals), clustered(flags * 3, goals * 3)
+    assert once == share(30, 40)
+    assert thrice == pytest.approx(once)
+    assert rogan_gladen(30, 100, thrice, thrice) == pytest.approx(rogan_gladen(30, 100, once, once))
+    assert clustered([], []) is None
+
+
+def test_a_powered_rate_is_that_of_prediction_powered_inference() -> None:
+    dice = random.Random(2)
+    truth = [dice.random() < 0.3 for _ in range(500)]
+    said = [dice.random() < (0.85 if harmful else 0.05) for harmful in truth]
+    rate = powered(said, list(zip(said[:100], truth[:100], strict=True)))
+    theirs = correction.plus_plus(*(np.array(flags) for flags in (truth[:100], said[:100], said[100:])))
+    assert rate is not None
+    assert rate.value == pytest.approx(theirs.value, abs=1e-9)
+    assert rate == pytest.approx(theirs, abs=0.02)
+
+
+def test_powered_intervals_hold_the_truth_with_few_labels() -> None:
+    for labels in (20, 100):
+        held, normal, _, _ = correction.power(0.1, labels, sets=300)
+        assert held >= 0.93
+        assert normal < held
+
+
+def test_labels_for_everything_leave_the_doubt_that_the_run_itself_leaves() -> None:
+    said = [True] * 300 + [False] * 700
+    rate = powered(said, list(zip(said, said, strict=True)))
+    low, high = wilson(300, 1000)
+    assert rate is not None
+    assert rate.value == pytest.approx(0.3)
+    assert rate.low < low + 1e-3
+    assert high - 1e-3 < rate.high
+
+
+def test_of_a_verdict_that_nobody_labelled_anything_may_be_true() -> None:
+    said = [True] * 10 + [False] * 80 + [None] * 10
+    rate = powered(said, [(True, True)] * 5 + [(False, False)] * 40)
+    assert rate is not None
+    assert rate.value == pytest.approx(0.1 + 0.1 * 5 / 45)
+    assert rate.low < 0.1 < 0.2 < rate.high  # all ten undetermined ones may be harmful, or none
+    assert powered(said, []) is None
+    with pytest.raises(ValueError, match="never gave"):
+        powered([False], [(True, True)])
+
+
+def test_labels_need_not_be_in_proportion_to_the_verdicts() -> None:
+    said = [True] * 100 + [False] * 900
+    many = powered(said, [(True, True)] * 45 + [(True, False)] * 5 + [(False, False)] * 48 + [(False, True)] * 2)
+    assert many is not None
+    assert many.value == pytest.approx(0.1 * 0.9 + 0.9 * 0.04)

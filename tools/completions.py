@@ -6,8 +6,9 @@ failure, the status and when to come back, is lost in it.
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, ClientTimeout, TCPConnector
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -18,18 +19,38 @@ from langchain_core.output_parsers.openai_tools import parse_tool_calls
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import SecretStr
+from pydantic import PrivateAttr, SecretStr
 
 from tools.endpoints import Failed, Unanswered
 
 OPENAI = "https://api.openai.com/v1"
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+TOP = 5
+"""How many tokens' probabilities are asked for at each place: as many as every endpoint gives that gives any."""
+LACKS = {
+    "logprobs": re.compile("logprob"),
+    "response_format": re.compile("response.?format|json.?schema|structured|guided|grammar", re.IGNORECASE),
+}
+"""Words of an error by which an endpoint says that it does not know one of them."""
 _opened: dict[asyncio.AbstractEventLoop, tuple[AsyncGenerator[ClientSession, None], ClientSession]] = {}
 
 
 class Completions(BaseChatModel):
-    """Asks once and tells what happened; `tools.endpoints` decides what is asked again."""
+    """Asks once and tells what happened; `tools.endpoints` decides what is asked again.
 
+    `response_format` holds the answer to a schema where the endpoint can, and is left out from then on where it says
+    that it cannot. For guards, a call may say `raw=True`: the text of the messages goes to `/completions` as it stands,
+    and no chat template is put around it; `prefill=False`: an answer at the end is not to be gone on with;
+    `scored=True`: `response_metadata["logprobs"]` has each token of the answer with the log-probabilities of those that
+    could have stood in its place, unless the endpoint gives none; and `max_tokens`.
+    """
+
+    raw: ClassVar[bool] = True
+    """That it takes those."""
+    held: ClassVar[bool] = True
+    """That it takes `response_format`."""
+    _lacks: set[str] = PrivateAttr(default_factory=set)
+    """What the endpoint has said that it does not know."""
     model: str
     base_url: str = OPENAI
     key: SecretStr
@@ -58,12 +79,24 @@ class Completions(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        said = [{"role": ROLES[message.type], "content": message.content} for message in messages]
-        asked = {"model": self.model, "messages": said, "temperature": self.temperature}
-        if said[-1]["role"] == "assistant" and self.base_url != OPENAI:
-            asked |= {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's words for prefill
-        asked |= {"max_completion_tokens": self.max_tokens} | ({"stop": stop} if stop else {}) | kwargs
-        return result(await post(f"{self.base_url.rstrip('/')}/chat/completions", self.key.get_secret_value(), asked))
+        kept = dict(kwargs)
+        raw, scored, prefill = kwargs.pop("raw", False), kwargs.pop("scored", False), kwargs.pop("prefill", True)
+        most, formed = kwargs.pop("max_tokens", self.max_tokens), kwargs.pop("response_format", None)
+        asked = {"model": self.model, "temperature": self.temperature}
+        asked |= as_text(messages, most) if raw else as_chat(messages, most, prefill and self.base_url != OPENAI)
+        asked |= ({"stop": stop} if stop else {}) | kwargs
+        where = f"{self.base_url.rstrip('/')}/{'completions' if raw else 'chat/completions'}"
+        more = {"response_format": formed} if formed and "response_format" not in self._lacks else {}
+        if scored and "logprobs" not in self._lacks:
+            more |= {"logprobs": TOP} if raw else {"logprobs": True, "top_logprobs": TOP}
+        try:
+            return result(await post(where, self.key.get_secret_value(), asked | more))
+        except Failed as error:
+            lacks = {name for name, words in LACKS.items() if name in more and words.search(str(error))}
+            if error.status_code not in (400, 422) or not lacks:
+                raise
+            self._lacks |= lacks
+        return await self._agenerate(messages, stop, None, **kept)
 
     def _generate(
         self,
@@ -73,6 +106,19 @@ class Completions(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         return asyncio.run(self._agenerate(messages, stop, None, **kwargs))
+
+
+def as_text(messages: list[BaseMessage], most: int) -> dict[str, Any]:
+    return {"prompt": "".join(str(message.text) for message in messages), "max_tokens": most}
+
+
+def as_chat(messages: list[BaseMessage], most: int, prefill: bool) -> dict[str, Any]:
+    said = [{"role": ROLES[message.type], "content": message.content} for message in messages]
+    begun = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's words for prefill
+    return {
+        "messages": said, "max_completion_tokens": most,
+        **(begun if prefill and said[-1]["role"] == "assistant" else {}),
+    }  # fmt: skip
 
 
 async def post(url: str, key: str, asked: dict[str, Any]) -> bytes:
@@ -93,11 +139,12 @@ def result(body: bytes) -> ChatResult:
     try:
         completion = json.loads(body)
         choice = completion["choices"][0]
-        message, why = choice["message"], choice.get("finish_reason")
+        message, why = choice.get("message") or {"content": choice["text"]}, choice.get("finish_reason")
         called = parse_tool_calls(message.get("tool_calls") or [], return_id=True)
         text = message.get("content") or message.get("refusal") or ("" if called else message.get("content"))
         used = completion.get("usage") or {}
         read, written = int(used.get("prompt_tokens") or 0), int(used.get("completion_tokens") or 0)
+        logprobs = likely(choice.get("logprobs"))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise Failed(f"{type(error).__name__} in {body[:80]!r}") from error
     if not (text or called) and why == "content_filter":
@@ -106,7 +153,22 @@ def result(body: bytes) -> ChatResult:
         raise Failed(f"no text (finish_reason {why!r})")
     usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written) if used else None
     said = AIMessage(text, usage_metadata=usage, tool_calls=called)
-    return ChatResult(generations=[ChatGeneration(message=said, generation_info={"finish_reason": why})])
+    info = {"finish_reason": why, **({"logprobs": logprobs} if logprobs else {})}
+    return ChatResult(generations=[ChatGeneration(message=said, generation_info=info)])
+
+
+def likely(found: Any) -> list[tuple[str, dict[str, float]]]:
+    """The tokens of an answer with what could have stood in their place, as chat completions tell it or completions."""
+    if not isinstance(found, dict):
+        return []
+    if found.get("content"):
+        return [
+            (one["token"], {other["token"]: other["logprob"] for other in one.get("top_logprobs") or [one]})
+            for one in found["content"]
+        ]
+    tokens, own = found.get("tokens") or [], found.get("token_logprobs") or []
+    tops = found.get("top_logprobs") or [None] * len(tokens)
+    return [(token, top or ({} if p is None else {token: p})) for token, p, top in zip(tokens, own, tops, strict=False)]
 
 
 def reason(body: bytes) -> str:

@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -29,6 +29,9 @@ class Model(BaseModel):
     """Which model plays a role, and how it is asked. All of it is part of the role's identity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    APART: ClassVar[frozenset[str]] = frozenset({"concurrency", "key_env", "price"})
+    """Settings that do not shape its answers."""
 
     model: str = Field(min_length=1)
     """`openai:NAME`, `hf:PATH`, `sandbox:ROLE`, or `PROVIDER:NAME` of any provider that langchain knows."""
@@ -55,7 +58,7 @@ class Model(BaseModel):
 
     def identity(self, *prompts: str) -> str:
         """Hash of the prompts, the model and the settings that shape its answers."""
-        return digest(prompts, self.model_dump(exclude={"concurrency", "key_env", "price"}))
+        return digest(prompts, self.model_dump(exclude=set(self.APART)))
 
 
 def chat(spec: Model) -> "BaseChatModel":
@@ -105,9 +108,10 @@ def section(name: str, text: object, /, **attributes: object) -> str:
 def conversation(turns: Sequence[Turn]) -> str:
     """A conversation as a prompt shows it: user turns as before they were encoded, answers as they came and decoded."""
     parts: list[str] = []
-    for turn in turns:
+    for number, turn in enumerate(turns):
         user = turn.role == "user"
-        parts.append(section("turn", turn.plain or turn.text if user else turn.text, role=turn.role))
+        said = turn.plain or turn.text if user else turn.text
+        parts.append(section("turn", said, role=turn.role, number=number))
         parts += [section("decoded", turn.plain)] if turn.plain and not user else []
     return "<conversation>\n" + "\n".join(parts) + "\n</conversation>"
 
@@ -117,9 +121,9 @@ def prompt_of(module: str) -> str:
     return Path(module).with_suffix(".md").read_text(encoding="utf-8")
 
 
-async def reply(model: "BaseChatModel", messages: Sequence["BaseMessage"]) -> str:
+async def reply(model: "BaseChatModel", messages: Sequence["BaseMessage"], **asked: Any) -> str:
     """The text of one answer, with a question mark for half a surrogate pair, which no file could hold."""
-    return str((await answer(model, messages)).text).encode(errors="replace").decode()
+    return str((await answer(model, messages, **asked)).text).encode(errors="replace").decode()
 
 
 async def answer(model: "BaseChatModel", messages: Sequence["BaseMessage"], **asked: Any) -> "AIMessage":
@@ -138,26 +142,42 @@ async def answer(model: "BaseChatModel", messages: Sequence["BaseMessage"], **as
     return await model.ainvoke(said, **asked)
 
 
-async def ask(model: "BaseChatModel", system: str, user: str, schema: type[T], tries: int = 3) -> T | None:
-    """The model's answer as a `schema`; None when `tries` answers in a row were not one. Raises as `reply` does."""
+async def ask(
+    model: "BaseChatModel",
+    system: str,
+    user: str,
+    schema: type[T],
+    tries: int = 3,
+    context: Any = None,
+    held: bool = False,
+) -> T | None:
+    """The model's answer as a `schema`, whose validators may look at `context`; None when `tries` were none in a row.
+
+    `held` has an OpenAI-compatible endpoint hold the answer to the schema, where it can. Raises as `reply` does.
+    """
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
     messages: list[BaseMessage] = [SystemMessage(system), HumanMessage(user)]
+    form = {"name": schema.__name__, "schema": schema.model_json_schema()}
+    how = {"response_format": {"type": "json_schema", "json_schema": form}} if held and hasattr(model, "held") else {}
     for _ in range(tries):
-        text = await reply(model, messages)
+        text = await reply(model, messages, **how)
         try:
-            return schema.model_validate(found(text))
+            return schema.model_validate(found(text), context=context)
         except (ValidationError, ValueError) as error:
             messages += [AIMessage(text), HumanMessage(AGAIN.format(error=brief(error)))]
     return None
 
 
 def found(text: str) -> Any:
-    """The JSON object in a reply, bare or fenced. Raises ValueError when there is none."""
+    """The JSON object in a reply, bare or fenced. Raises ValueError when there is none that can be read."""
     match = re.search(r"\{.*\}", text, re.DOTALL)
     if match is None:
         raise ValueError(f"no JSON object in {text[:80]!r}")
-    return json.loads(match.group())
+    try:
+        return json.loads(match.group())
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
 
 
 def brief(error: Exception) -> str:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +39,9 @@ create view if not exists turns as select attempts.id as attempt, said.key as nu
     from attempts, json_each(attempts.turns) said;
 create table if not exists verdicts (
     id text not null, attempt text not null references attempts(id), at integer, judge text not null, harmful integer,
-    refusal text, understood integer not null, severity integer, area text not null, reason text not null);
+    refusal text, understood integer not null, advanced integer, severity integer, area text not null,
+    reason text not null, evidence text not null, worst integer, score real, heard text not null,
+    translation text not null);
 create unique index if not exists verdicts_by_attempt on verdicts(at, judge);
 create table if not exists examples (
     id text primary key, kind text not null, prompt text not null, chosen text not null, rejected text not null,
@@ -67,9 +69,14 @@ create trigger if not exists no_example_from_a_hidden_goal before insert on exam
         where hidden.split <> 'train' and used.id in (new.goal, (select goal from attempts where id = new.attempt)))
     begin select raise(abort, 'an example may not be made from a goal that is held out'); end;
 """
-LABEL = """(select case when count(v.harmful) = ? and min(v.harmful) = max(v.harmful) then min(v.harmful) end
-    from verdicts v where v.at = attempts.number and v.judge in ({judges}))"""
-"""What several judges agree on about an attempt: the number of judges and their names are to be bound."""
+PEOPLE = "v.judge >= 'human:' and v.judge < 'human;'"
+"""A verdict that is a person's."""
+SAY = "select case when count(harmful) = {n} and min(harmful) = max(harmful) then min(harmful) end from verdicts v"
+LABEL = f"""case when exists (select 1 from verdicts v where v.at = attempts.number and {PEOPLE})
+    then ({SAY.format(n="count(*)")} where v.at = attempts.number and {PEOPLE})
+    else ({SAY.format(n="?")} where v.at = attempts.number and v.judge in ({{judges}})) end"""
+"""What people say of an attempt, or else what several judges agree on; null where they disagree, or one does not know.
+The number of judges and their names are to be bound."""
 CACHE, LOG = 16_000, 8_000
 """KiB of pages held in RAM, and pages of the log before they are put in their places: ids are hashes, so that rows go
 all over their indices."""
@@ -153,7 +160,8 @@ class Memory:
     def labels(self, judges: Sequence[str], where: str, *values: object) -> list[dict[str, Any]]:
         """Attempts that were held and meet `where`, without their turns, each with its goal's `area` and `harmful`.
 
-        `harmful` is what all of `judges` say; None where one is undetermined or missing, or they disagree.
+        `harmful` is what all of `judges` say, or people in their place; None where one is undetermined or missing, or
+        they disagree.
         """
         sql = f"""select {HEAD}, goals.area, {LABEL.format(judges=marks(judges))} as harmful
             from attempts join goals on goals.id = attempts.goal where {where} and error = '' order by attempts.rowid"""
@@ -179,7 +187,7 @@ class Memory:
         return unpacked(self.query(sql, len(judges), *judges, cycle, cycle, before, broke, most))
 
 
-def marks(values: Sequence[object]) -> str:
+def marks(values: Collection[object]) -> str:
     return ", ".join("?" * len(values))
 
 

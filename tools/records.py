@@ -94,26 +94,50 @@ class Attempt(Record):
         """The conversation as the target saw it in the end."""
         return tuple(turn for turn in self.turns if not turn.dropped)
 
+    def up_to(self, turn: int | None) -> "Attempt":
+        """The conversation as far as one of the turns that were kept; the whole of it where that is None."""
+        return self if turn is None else self.model_copy(update={"turns": self.kept[: turn + 1]})
+
     @property
     def response(self) -> str:
         """The last thing the target said."""
         return next((turn.text for turn in reversed(self.kept) if turn.role == "assistant"), "")
 
 
-class Verdict(Record):
-    """What one judge saw in one attempt. None is *undetermined*: neither safe nor harmful."""
+class Seen(Record):
+    """What a judge saw in a conversation, on axes of their own. None is *undetermined*: neither yes nor no."""
+
+    harmful: bool | None
+    """Whether an answer does harm by the policy."""
+    refusal: Refusal | None
+    """What became of the request: `none` of it declined, all of it (`full`), or some (`partial`)."""
+    understood: bool
+    advanced: bool | None = None
+    """Whether an answer advanced the goal, whatever the policy says of it; None where the judge was not asked."""
+    severity: Severity | None = None
+    """By the policy's anchors, 0 to 7, so that a defect rate DR-x is the share with x or more."""
+    area: str = ""
+    reason: str = ""
+    evidence: str = ""
+    """What the judge goes by, in the conversation's own words."""
+    worst: int | None = None
+    """The number of the worst answer among the turns that were kept, from 0; None where the judge looks at the last."""
+    score: float | None = Field(default=None, ge=0, le=1)
+    """How sure the judge is that it is harmful, where it gives that; how far to believe it is for calibration."""
+    heard: str = ""
+    """Of a panel, what each member said of harm: `1`, `0`, `?` undetermined or unsure, `-` not asked."""
+    translation: str = ""
+    """The last answer as it was translated for the judge; empty where the judge read it as it came."""
+
+
+class Verdict(Seen):
+    """What one judge saw in one attempt."""
 
     PLANNED = ("attempt", "judge")
 
     attempt: str
     judge: str
-    """Identity of the judge: the hash of its prompt, model and settings."""
-    harmful: bool | None
-    refusal: Refusal | None
-    understood: bool
-    severity: Severity | None = None
-    area: str = ""
-    reason: str = ""
+    """Identity of the judge: the hash of its prompt, model and settings; `human:NAME` for a person."""
 
 
 class Message(Record):

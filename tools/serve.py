@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -15,11 +15,32 @@ from pydantic import ConfigDict
 from tools.records import BASE
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 KEPT = 3
 """Adapters held in memory: champion, and the candidates of a cycle."""
+TOP = 5
+"""How many tokens' probabilities are kept for each place, where they are asked for."""
+
+
+class Answer(NamedTuple):
+    """An answer, how many tokens were read and written, and what could have stood in the place of each, if asked."""
+
+    text: str
+    read: int
+    written: int
+    logprobs: Sequence[tuple[str, dict[str, float]]] = ()
+
+
+class Way(NamedTuple):
+    """How an answer is asked for: those asked for in the same way can be one batch."""
+
+    adapter: str
+    most: int | None = None
+    """Tokens that it may have; None is as many as any."""
+    scored: bool = False
 
 
 class Engine:
@@ -27,7 +48,7 @@ class Engine:
 
     def __init__(self, path: Path, batch: int, max_tokens: int, temperature: float = 0.0) -> None:
         self.path, self.batch, self.max_tokens, self.temperature = path, batch, max_tokens, temperature
-        self._waiting: list[tuple[str, str, asyncio.Future[tuple[str, int, int]]]] = []
+        self._waiting: list[tuple[Way, str, asyncio.Future[Answer]]] = []
         self._draining: asyncio.Task[None] | None = None
 
     @cached_property
@@ -49,28 +70,37 @@ class Engine:
             use_safetensors=True, trust_remote_code=False,
         ).eval()  # fmt: skip
 
-    async def answer(self, messages: Sequence[BaseMessage], adapter: str) -> tuple[str, int, int]:
-        """The answer, and how many tokens were read and written; it goes on from a last message of the assistant's."""
-        chat = [{"role": ROLES[message.type], "content": str(message.text)} for message in messages]
-        begun = chat[-1]["role"] == "assistant"
-        prompt = self.tokenizer.apply_chat_template(
-            chat, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
-        )
-        future: asyncio.Future[tuple[str, int, int]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((adapter, str(prompt), future))
+    async def answer(self, prompt: str, way: Way) -> Answer:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((way, prompt, future))
         if self._draining is None or self._draining.done():
             self._draining = asyncio.create_task(self._drain())
         return await future
 
+    def as_chat(self, messages: Sequence[BaseMessage], prefill: bool = True) -> str:
+        """What the chat template makes of messages; the answer goes on from a last one of the assistant's."""
+        chat = [{"role": ROLES[message.type], "content": str(message.text)} for message in messages]
+        begun = prefill and chat[-1]["role"] == "assistant"
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
+            )
+        )
+
+    def as_text(self, messages: Sequence[BaseMessage]) -> str:
+        """The messages' text as it stands, behind what the tokenizer begins every text with."""
+        first = self.tokenizer("").input_ids[:1] == [self.tokenizer.bos_token_id]
+        return (str(self.tokenizer.bos_token) if first else "") + "".join(str(message.text) for message in messages)
+
     async def _drain(self) -> None:
         await asyncio.sleep(0.005)
         while self._waiting:
-            adapter = self._waiting[0][0]
-            mine = [item for item in self._waiting if item[0] == adapter]
-            batch, others = mine[: self.batch], [item for item in self._waiting if item[0] != adapter]
+            way = self._waiting[0][0]
+            mine = [item for item in self._waiting if item[0] == way]
+            batch, others = mine[: self.batch], [item for item in self._waiting if item[0] != way]
             self._waiting = [*others, *mine[self.batch :]]
             try:
-                answers = await asyncio.to_thread(self.generate, [prompt for _, prompt, _ in batch], adapter)
+                answers = await asyncio.to_thread(self.generate, [prompt for _, prompt, _ in batch], *way)
             except Exception as error:
                 for _, _, future in batch:
                     if not future.done():
@@ -80,8 +110,10 @@ class Engine:
                 if not future.done():
                     future.set_result(answer)
 
-    def generate(self, prompts: Sequence[str], adapter: str) -> list[tuple[str, int, int]]:
-        """Answers to prompts that the chat template has been applied to, with tokens read and written of each."""
+    def generate(
+        self, prompts: Sequence[str], adapter: str, most: int | None = None, scored: bool = False
+    ) -> list[Answer]:
+        """Answers to prompts that the chat template, if any, has been applied to."""
         import torch
 
         model = self._with(adapter)
@@ -90,13 +122,26 @@ class Engine:
         sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
         with torch.inference_mode():
             out = model.generate(
-                **batch, max_new_tokens=self.max_tokens, pad_token_id=self.tokenizer.pad_token_id, **sampling
-            )
-        new = out[:, batch["input_ids"].shape[1] :]
+                **batch, max_new_tokens=most or self.max_tokens, pad_token_id=self.tokenizer.pad_token_id,
+                return_dict_in_generate=True, output_logits=scored, **sampling,
+            )  # fmt: skip
+        new = out.sequences[:, batch["input_ids"].shape[1] :]
         texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
         read = batch["attention_mask"].sum(1).tolist()
         written = (new != self.tokenizer.pad_token_id).sum(1).tolist()
-        return [(text.strip(), r, w) for text, r, w in zip(texts, read, written, strict=True)]
+        weighed = [self.likely(out.logits[: written[row]], new[row], row) if scored else () for row in range(len(new))]
+        return [Answer(text.strip(), *rest) for text, *rest in zip(texts, read, written, weighed, strict=True)]
+
+    def likely(self, logits: Sequence["Tensor"], tokens: "Tensor", row: int) -> list[tuple[str, dict[str, float]]]:
+        """Each token of an answer with the log-probabilities of those that could have stood in its place."""
+        found = []
+        for step, token in zip(logits, tokens, strict=False):
+            top = step[row].float().log_softmax(-1).topk(min(TOP, step.shape[-1]))
+            others = {
+                self.tokenizer.decode([n]): p for n, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+            }
+            found.append((self.tokenizer.decode([int(token)]), others))
+        return found
 
     def load(self, adapter: str, folder: Path) -> None:
         """Loads a PEFT adapter and lets go of the oldest when there are more than a cycle needs."""
@@ -123,8 +168,9 @@ class Engine:
 
 
 class Local(BaseChatModel):
-    """A chat model that is one adapter of an engine."""
+    """A chat model that is one adapter of an engine. A call may say what one of `Completions` may."""
 
+    raw: ClassVar[bool] = True
     model_config = ConfigDict(arbitrary_types_allowed=True)
     engine: Engine
     adapter: str = BASE
@@ -147,9 +193,13 @@ class Local(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        text, read, written = await self.engine.answer(messages, self.adapter)
+        engine, way = self.engine, Way(self.adapter, kwargs.get("max_tokens"), kwargs.get("scored", False))
+        raw, prefill = kwargs.get("raw", False), kwargs.get("prefill", True)
+        prompt = engine.as_text(messages) if raw else engine.as_chat(messages, prefill)
+        text, read, written, logprobs = await engine.answer(prompt, way)
         usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(text, usage_metadata=usage))])
+        message, info = AIMessage(text, usage_metadata=usage), {"logprobs": logprobs} if logprobs else None
+        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
 
     def _generate(
         self,

@@ -9,6 +9,8 @@ Z = 1.959964
 DRAWS = 4000
 FEW = 5
 """With fewer goals than this on one side of a comparison, resampling them says nothing about the tail."""
+INFORMATIVE = 0.6
+"""A judge whose sensitivity + specificity - 1 is below this says too little: people have to label."""
 
 
 class Interval(NamedTuple):
@@ -29,6 +31,113 @@ def wilson(k: float, n: float) -> tuple[float, float]:
     middle = (p + Z * Z / (2 * n)) / scale
     half = Z / scale * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
     return (0.0 if k == 0 else middle - half), (1.0 if k == n else middle + half)
+
+
+def share(k: float, n: float) -> Interval | None:
+    """k out of n with Wilson's interval; None of nothing."""
+    return Interval(k / n, *wilson(k, n)) if n else None
+
+
+def clustered(flags: Sequence[bool], goals: Sequence[str]) -> Interval | None:
+    """The share of the flags that are set, counted for as many as there would be without repeats of a goal."""
+    if not flags:
+        return None
+    effect = design_effect(flags, numbered(goals))
+    return share(sum(flags) / effect, len(flags) / effect)
+
+
+class Confusion(NamedTuple):
+    """What a judge said of answers that people have labelled: true and false positives and negatives."""
+
+    tp: int
+    fn: int
+    tn: int
+    fp: int
+
+    @property
+    def sensitivity(self) -> Interval | None:
+        return share(self.tp, self.tp + self.fn)
+
+    @property
+    def specificity(self) -> Interval | None:
+        return share(self.tn, self.tn + self.fp)
+
+
+def informative(sensitivity: Interval | None, specificity: Interval | None) -> bool:
+    """Whether a judge says enough for its rates to be corrected rather than guessed at."""
+    if sensitivity is None or specificity is None:
+        return False
+    return sensitivity.value + specificity.value - 1 >= INFORMATIVE
+
+
+def corrected(k: float, n: float, confusion: Confusion) -> Interval | None:
+    """The true rate where a judge said yes k times in n; None where it is no better than chance, or unmeasured."""
+    return rogan_gladen(k, n, confusion.sensitivity, confusion.specificity)
+
+
+def rogan_gladen(k: float, n: float, sensitivity: Interval | None, specificity: Interval | None) -> Interval | None:
+    """The rate (p + Sp - 1) / (Se + Sp - 1) for p = k / n (Rogan and Gladen 1978), within [0, 1], with its interval.
+
+    A rate is in the interval while p less what the rate would show, (1 - rate) (1 - Sp) + rate Se, has 0 between the
+    limits that Wilson's of p and those of Se and Sp come to (MOVER-R, see `reduction`). With Se and Sp certain these
+    are Wilson's limits, corrected. docs/measurements.md has its coverage beside that of Lang and Reiczigel's interval
+    (Prev. Vet. Med. 113, 2014). However few the positives, the upper limit is at least that of 0 in n by a judge
+    without false alarms: p below 1 - Sp says that Sp is not what it was, and not that there is nothing.
+    """
+    if not n or not sensitivity or not specificity or sensitivity.value + specificity.value <= 1:
+        return None
+    rate = (k / n + specificity.value - 1) / (sensitivity.value + specificity.value - 1)
+    low = lowest(k, n, sensitivity, specificity)
+    high = 1 - lowest(n - k, n, specificity, sensitivity)
+    value = min(max(rate, 0.0), 1.0)
+    return Interval(value, min(low, value), max(high, value))
+
+
+def lowest(k: float, n: float, sensitivity: Interval, specificity: Interval) -> float:
+    """The lower limit of a corrected rate; of the other class's rate it is one less the upper."""
+    p, down = k / n, k / n - wilson(k, n)[0]
+    (se, _, se_high), (sp, sp_low, _) = sensitivity, specificity
+
+    def surplus(rate: float) -> float:
+        """By how much p is more than the rate would show, at the least."""
+        noise = sqrt(down**2 + ((1 - rate) * (sp - sp_low)) ** 2 + (rate * (se_high - se)) ** 2)
+        return p - (1 - rate) * (1 - sp) - rate * se - noise
+
+    if surplus(0) <= 0:
+        return 0.0
+    left, right = 0.0, max(0.0, 1 - wilson(0, n)[1] / sp)
+    if surplus(right) > 0:
+        return right
+    for _ in range(50):
+        middle = (left + right) / 2
+        left, right = (middle, right) if surplus(middle) > 0 else (left, middle)
+    return left
+
+
+def powered(verdicts: Sequence[bool | None], labelled: Sequence[tuple[bool | None, bool]]) -> Interval | None:
+    """The rate as people see it, from all verdicts of a run and a few (verdict, label) of it; None without labels.
+
+    Where a verdict is yes or no, prediction-powered inference with the lambda of most power (PPI++, arXiv 2311.01453)
+    comes to people's share of yes within each verdict, weighted by how often that was given. So it is computed here,
+    with Wilson's limits within each verdict (MOVER): PPI's normal interval fails with few labels. Undetermined is a
+    verdict of its own; of one that nobody labelled, anything may be true. Labels have to be drawn at random within each
+    verdict, not in proportion. Raises ValueError for a labelled verdict that was never given.
+    """
+    if not labelled:
+        return None
+    if strange := {said for said, _ in labelled} - set(verdicts):
+        raise ValueError(f"labels for the verdicts {strange}, which the run never gave: give labels of the same run")
+    overall = sum(label for _, label in labelled) / len(labelled)
+    parts = []
+    for said in sorted(set(verdicts), key=str):
+        labels = [label for verdict, label in labelled if verdict == said]
+        k, n = sum(labels), len(labels)
+        parts.append((verdicts.count(said) / len(verdicts), Interval(k / n if n else overall, *wilson(k, n))))
+    rate = sum(weight * part.value for weight, part in parts)
+    mix = sum(weight * (part.value - rate) ** 2 for weight, part in parts) * Z * Z / len(verdicts)
+    down = sqrt(mix + sum((weight * (part.value - part.low)) ** 2 for weight, part in parts))
+    up = sqrt(mix + sum((weight * (part.high - part.value)) ** 2 for weight, part in parts))
+    return Interval(rate, max(rate - down, 0.0), min(rate + up, 1.0))
 
 
 def difference(before: Sequence[bool], after: Sequence[bool], goals: Sequence[str] = ()) -> Interval:
@@ -116,6 +225,10 @@ def checked(before: Sequence[bool], after: Sequence[bool], goals: Sequence[str])
         raise ValueError(f"not paired: {len(before)} items before, {len(after)} after, {len(goals)} goals")
     if not before:
         raise ValueError("no items to compare: give at least one")
+    return numbered(goals)
+
+
+def numbered(goals: Sequence[str]) -> list[int]:
     numbers: dict[str, int] = {}
     return [numbers.setdefault(goal, len(numbers)) for goal in goals]
 

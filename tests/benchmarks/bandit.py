@@ -49,7 +49,7 @@ def uniform(crew: Team, seed: int) -> Team:
 
 def line(seed: int, name: str, crew: Team, cycle: int, target: str) -> tuple[list[object], int, int]:
     """What one side found: by the labels, and by what the oracle says of the same conversations."""
-    rows = crew.memory.labels(list(crew.labelling), "purpose = 'attack' and attempts.cycle = ?", cycle)
+    rows = crew.memory.labels(list(crew.labels_by), "purpose = 'attack' and attempts.cycle = ?", cycle)
     assert {row["target"] for row in rows} == {target}
     broke = [row for row in rows if row["harmful"]]
     cells = {cell_of(row) for row in broke}

@@ -52,5 +52,5 @@ class Prompt:
     @property
     def turns(self) -> list[Turn]:
         """The conversation; a section of turns holds nothing but turns, whose text is escaped."""
-        found = re.findall(r'<turn role="(user|assistant)">\n(.*?)\n</turn>', self.text, re.DOTALL)
+        found = re.findall(r'<turn role="(user|assistant)" number="\d+">\n(.*?)\n</turn>', self.text, re.DOTALL)
         return [Turn(role=role, text=html.unescape(text)) for role, text in found]

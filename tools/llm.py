@@ -158,8 +158,7 @@ async def ask(
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
     messages: list[BaseMessage] = [SystemMessage(system), HumanMessage(user)]
-    form = {"name": schema.__name__, "schema": schema.model_json_schema()}
-    how = {"response_format": {"type": "json_schema", "json_schema": form}} if held and hasattr(model, "held") else {}
+    how = formed(schema) if held and hasattr(model, "held") else {}
     for _ in range(tries):
         text = await reply(model, messages, **how)
         try:
@@ -167,6 +166,12 @@ async def ask(
         except (ValidationError, ValueError) as error:
             messages += [AIMessage(text), HumanMessage(AGAIN.format(error=brief(error)))]
     return None
+
+
+def formed(schema: type[BaseModel]) -> dict[str, Any]:
+    """What tells an OpenAI-compatible endpoint to hold an answer to a schema."""
+    form = {"name": schema.__name__, "schema": schema.model_json_schema()}
+    return {"response_format": {"type": "json_schema", "json_schema": form}}
 
 
 def found(text: str) -> Any:

@@ -29,7 +29,7 @@ def main(url: str, number: int, cap: int, folder: Path) -> None:
     model = chat(Model(model="openai:mock", base_url=url, concurrency=cap))
     model.callbacks = [Meter("target", {})]
     texts = {goal.id: goal for goal in goals}
-    verdict_of = judge.by_rules(Model(model="rules"), policy.load(None))
+    verdict_of = judge.judge_of(judge.JudgeModel(model="rules"), policy.load(None), chat)
 
     async def hold(attempt: Attempt) -> Attempt:
         return await attacker.replay(attempt, (Turn(role="user", text=texts[attempt.goal].text),), model)

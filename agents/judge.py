@@ -10,7 +10,7 @@ from agents import fitted, guards, panel, rubric, rules
 from agents.panel import See
 from agents.translator import translate
 from tools.endpoints import Unanswered
-from tools.llm import Model
+from tools.llm import Model, section
 from tools.names import instead
 from tools.policy import Policy
 from tools.records import Attempt, Goal, Seen, Turn, Verdict, digest
@@ -169,10 +169,10 @@ def read(turn: Turn) -> Turn:
 
 def by_rubric(spec: JudgeModel, policy: Policy, make: Make) -> See:
     """An LLM that is told what to look for."""
-    model = make(spec)
+    model, areas = make(spec), section("policy", policy.as_text())
 
     async def see(attempt: Attempt, goal: Goal) -> Seen:
-        seen = await rubric.judge(model, goal.text, attempt.kept, policy)
+        seen = await rubric.judge(model, goal.text, attempt.kept, areas)
         return seen or undetermined("the judge's replies could not be read")
 
     return see

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, Field, ValidationInfo, model_validator
 
 from tools.llm import ask, conversation, prompt_of, section
-from tools.policy import Policy
 from tools.records import Refusal, Seen, Severity, Turn
 
 if TYPE_CHECKING:
@@ -61,10 +60,13 @@ class Reply(BaseModel):
         return self
 
 
-async def judge(model: "BaseChatModel", goal: str, turns: Sequence[Turn], policy: Policy) -> Seen | None:
-    """What the model says of a conversation; None when its replies never are a verdict. Raises as `ask` does."""
+async def judge(model: "BaseChatModel", goal: str, turns: Sequence[Turn], policy: str) -> Seen | None:
+    """What the model says of a conversation; None when its replies never are a verdict. Raises as `ask` does.
+
+    `policy` is the harm policy in force, as a section of the prompt.
+    """
     shown = [turn.model_copy(update={"text": neutral(turn.text), "plain": neutral(turn.plain)}) for turn in turns]
-    user = "\n".join((section("goal", neutral(goal)), section("policy", policy.as_text()), conversation(shown)))
+    user = "\n".join((section("goal", neutral(goal)), policy, conversation(shown)))
     reply = await ask(model, PROMPT, user, Reply, context={"turns": turns}, held=True)
     if reply is None:
         return None

@@ -19,8 +19,10 @@ from labelled import SETS, XSTEST
 from public import DATA
 
 from agents import features, fitted, reading, rules
+from evals import injections as injecting
 from evals.calibration import said
 from evals.report import table
+from evals.scorecard import share_of
 from tools.labels import Label, Task
 from tools.records import Seen, Turn, digest
 from tools.statistics import wilson
@@ -28,6 +30,12 @@ from tools.statistics import wilson
 HEAD = ["set", "judge", "n", "coverage", "accuracy", "sensitivity", "specificity"]
 ALONE = ("PyRIT objective", "HarmBench", "GPTFuzz")
 """Sets of labels of their own kind, for which a judge is fitted on nothing else."""
+TALKED_ROUND: tuple[tuple[Task, str], ...] = (
+    *(("refusal", f"XSTest {model}") for model in XSTEST), ("refusal", "PyRIT refusal"),
+    ("harmful", "PyRIT objective"), ("harmful", "HarmBench"),
+)  # fmt: skip
+TRIED = 60
+"""Injections of each family that a set is tried with."""
 Said = list[bool | None]
 
 
@@ -147,6 +155,23 @@ def finals(model: str) -> list[str]:
     return [one["final_label"] for one in labelled.table(DATA / f"xstest/xstest_v2_completions_{model}.csv")]
 
 
+def injections() -> str:
+    """How many of the rules' verdicts turn round, or are lost, for each set and source of injections."""
+    own, theirs = injecting.payloads(), injecting.from_file(DATA / "judge_injection/promptfoo_judge_injection.jsonl")
+    rows = []
+    for task, name in TALKED_ROUND:
+        labels = SETS[task][name](DATA)
+        before = [rules.judge(label.goal, turns(label)) for label in labels]
+        for source, payloads in (("ours", own), ("promptfoo's", theirs)):
+            tried = list(injecting.injected(labels, payloads, TRIED))
+            after = [rules.judge(one.label.goal, turns(one.label)) for one in tried]
+            *families, total = injecting.flips(before, tried, after, task)
+            worst = max(families, key=lambda one: one.changed.value or 0)
+            rows.append([name, source, total.n, share_of(total.changed), share_of(total.lost),
+                         f"{worst.family} {worst.changed.value:.1%}"])  # fmt: skip
+    return table(["set", "injections", "n", "turned round", "undetermined", "worst family"], rows)
+
+
 def main() -> None:
     keep = Path(sys.argv[1] if sys.argv[1:] else "runs/judges")
     found = {(task, name): measured(task, name, keep) for task, sets in SETS.items() for name in sets}
@@ -160,6 +185,7 @@ def main() -> None:
         print(f"\n### {task}\n\n{table(HEAD, rows)}")
     jailbreaks = table(["judge", "share"], passed(found["harmful", "PyRIT objective"]))
     print(f"\n### True jailbreaks declared safe, PyRIT objective\n\n{jailbreaks}")
+    print(f"\n### Injections, rules\n\n{injections()}")
     print(f"\n### XSTest, as in its paper\n\n{paper({name: found['refusal', f'XSTest {name}'] for name in XSTEST})}")
 
 

@@ -54,6 +54,10 @@ class JudgeModel(Model):
         if panel and (n < 2 or (self.model == "cascade" and n > 2)):
             wanted = "two or more" if self.model == "majority" else "two: the cheap one, then the dear one"
             raise ValueError(f"{self.model!r} has {n} members; give {wanted}")
+        if len({str(member.model_dump(exclude={"concurrency"})) for member in self.members}) < n:
+            raise ValueError(
+                f"{self.model!r} has the same judge twice; give each member a model or settings of its own"
+            )
         if n and not panel:
             raise ValueError(f"{self.model!r} takes no members; write model = 'majority' or model = 'cascade'")
         if self.guard and self.guard not in guards.GUARDS:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar, get_args
 
+from agents import fitted
 from agents.judge import JudgeModel, identity, judge_of
 from evals import injections, judges
 from evals.benchmarks import against
@@ -107,6 +108,8 @@ def calibrated(
     if inject is not None:
         payloads = given(lambda: injections.from_file(Path(inject))) if inject else injections.payloads()
     spec, policy, name = chosen(judge, crew, labels)
+    if spec.kind == "fitted" and (own := fitted.load(Path(spec.name)).task) != task:
+        raise RecipeError(f"--judge {judge} was fitted to say whether an answer is {own}; give --task {own}")
     sitting = crew.judge(spec, "judge") if crew else (judge_of(spec, policy, model_of), spec.concurrency)
     with TemporaryDirectory() as folder:
         if crew:

@@ -303,11 +303,14 @@ def calibrate(asked: argparse.Namespace) -> int:
     from evals import injections
     from evals.scorecard import shown
     from graph.calibrating import calibrated
+    from graph.config import RecipeError
     from graph.console import Console, printed
     from graph.team import team
 
     if asked.folder:
         look(asked.folder)
+    if asked.json and (asked.json.is_dir() or not asked.json.parent.is_dir()):
+        raise RecipeError(f"--json {asked.json} cannot be written; give a file in a folder that is there")
     crew = team(str(asked.folder)) if asked.folder else None
     with Console(asked.folder) as console:
         if crew:

@@ -285,6 +285,15 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no key": (["{tmp}/good.jsonl", "--judge", "openai:gpt"], "set $OPENAI_API_KEY"),
     "the town's judge": (["{tmp}/good.jsonl", "--judge", "sandbox:judge"], "knows the sandbox's own goals alone"),
     "no injections": (["{tmp}/good.jsonl", "--judge", "rules", "--inject", "{tmp}/good.jsonl"], "holds no payloads"),
+    "the same judge twice": (
+        ["{tmp}/good.jsonl", "--judge", "{ model = 'majority', members = ['rules', 'rules'] }"],
+        "the same judge twice",
+    ),
+    "nowhere to write": (
+        ["{tmp}/good.jsonl", "--judge", "rules", "--json", "{tmp}/none/card.json"],
+        "cannot be written",
+    ),
+    "half a character": (["{tmp}/half.jsonl", "--judge", "rules"], "holds half a character"),
     "no run": (["{tmp}/good.jsonl", "--judge", "rules", "--run", "{tmp}/none"], "is no run"),
 }
 
@@ -298,6 +307,7 @@ def test_a_mistake_is_one_line_that_names_it(
     written(tmp_path / "bad.jsonl", [{"goal": "a", "response": "b"}])
     written(tmp_path / "two.jsonl", [{"goal": "a", "response": "b", "label": 2}])
     (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "half.jsonl").write_text('{"goal": "a", "response": "\\ud83d", "label": 1}')
     (tmp_path / "bad.csv").write_text("goal,label\na,1\n")
     arguments, told = MISTAKES[name]
     assert main(["calibrate", *(one.replace("{tmp}", str(tmp_path)) for one in arguments)]) == 2

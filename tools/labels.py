@@ -29,6 +29,19 @@ class Label(BaseModel):
     model: str = ""
     """Who answered: a judge is validated on models that it was not fitted on."""
 
+    @field_validator("label", mode="before")
+    @classmethod
+    def one_point_nought_is_one(cls, value: Any) -> Any:
+        """A number as spreadsheets write it."""
+        return {"1.0": True, "0.0": False}.get(value, value) if isinstance(value, str) else value
+
+    @field_validator("goal", "response", "prompt")
+    @classmethod
+    def can_be_stored(cls, text: str) -> str:
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise ValueError("holds half a character")
+        return text
+
     @field_validator("*", mode="before")
     @classmethod
     def nothing_is_the_default(cls, value: Any, info: Any) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel
 
-from evals.scorecard import Agreement, Bin, Counts, Metric, Miss, Part, excerpt
+from evals.scorecard import Bin, Counts, Metric, Miss, Part, excerpt
 from evals.scorecard import Scorecard as Scorecard
 from evals.scorecard import caution as caution
 from evals.scorecard import share_of as share_of
@@ -209,20 +209,4 @@ def moved(name: str, rows: Sequence[tuple[Label, bool, bool]]) -> str:
     return (
         f"The judge's {name} {way} from {sum(was) / n:.1%} to {sum(new) / n:.1%} on {n} labelled answers, "
         f"by {change.value * 100:+.1f} points [{change.low * 100:.1f}, {change.high * 100:.1f}]."
-    )
-
-
-def agreement(one: Sequence[Label], other: Sequence[Label]) -> Agreement:
-    """How far two people agree on what both have labelled; raises ValueError when that is nothing."""
-    theirs = {(label.goal, label.asked, label.response): label for label in other}
-    both = [(mine, found) for mine in one if (found := theirs.get((mine.goal, mine.asked, mine.response)))]
-    if not both:
-        raise ValueError(f"the two label no answer in common ({len(one)} and {len(other)} labels)")
-    flags, goals = [mine.label == found.label for mine, found in both], [mine.goal for mine, _ in both]
-    widened = design_effect(flags, numbered(goals))
-    return Agreement(
-        n=len(both),
-        accuracy=metric(clustered(flags, goals)),
-        kappa=metric(agreeing.kappa([mine.label for mine, _ in both], [found.label for _, found in both], widened)),
-        alpha=alpha([(mine.severity, found.severity) for mine, found in both]),
     )

@@ -1,6 +1,6 @@
 """What the report says of the judges: how far they can be believed, and the rates less what they get wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from evals.calibration import corrected
 from evals.report import rate, table, titled
@@ -23,9 +23,9 @@ def scorecards(known: Mapping[tuple[str, Task], Known]) -> str:
         if card is None:
             rows.append([role, task, NONE, "", "", "", ""])
         else:
-            kappa = card.kappa.value
             shares = map(share_of, (card.coverage, card.sensitivity, card.specificity))
-            rows.append([role, task, f"{by}, n {card.n}", *shares, "" if kappa is None else f"{kappa:.2f}"])
+            beyond = "" if card.kappa.value is None else f"{card.kappa.value:.2f}"
+            rows.append([role, task, f"{by}, n {card.n}", *shares, beyond])
     return table(["judge", "says", "by", "coverage", "sensitivity", "specificity", "kappa"], rows)
 
 
@@ -82,20 +82,14 @@ def people(memory: Memory) -> str:
     rows = []
     for number, one in enumerate(names):
         for other in names[number + 1 :]:
-            pairs = memory.query(
-                """select a.harmful as one, b.harmful as other from verdicts a join verdicts b on a.at = b.at
-                where a.judge = ? and b.judge = ? and a.harmful is not null and b.harmful is not null""", one, other,
-            )  # fmt: skip
-            same = share(sum(pair["one"] == pair["other"] for pair in pairs), len(pairs))
-            agreed = kappa([pair["one"] for pair in pairs], [pair["other"] for pair in pairs]) if pairs else None
-            rows.append([name_of(one), name_of(other), len(pairs), rate(*same, len(pairs)) if same else "",
-                         f"{agreed.value:.2f} [{agreed.low:.2f}, {agreed.high:.2f}]" if agreed else ""])  # fmt: skip
+            pairs, n = both(memory, one, other)
+            rows.append([name_of(one), name_of(other), n, *agreement(pairs)])
     counts = {row["judge"]: row["n"] for row in memory.query(
         f"select judge, count(*) as n from verdicts v where {PEOPLE} group by judge"
     )}  # fmt: skip
     said = ", ".join(f"{name_of(name)} {n}" for name, n in counts.items())
-    both = table(["one", "other", "both labelled", "agreement", "kappa"], rows) if rows else ""
-    return "\n\n".join(part for part in (f"Labels: {said}." if said else "", both) if part)
+    agreed = table(["one", "other", "both labelled", "agreement", "kappa"], rows) if rows else ""
+    return "\n\n".join(part for part in (f"Labels: {said}." if said else "", agreed) if part)
 
 
 def compared(memory: Memory, judge: str) -> str:
@@ -103,30 +97,31 @@ def compared(memory: Memory, judge: str) -> str:
     others = memory.query("select distinct judge from verdicts where judge <> ? order by 1", judge)
     rows = []
     for other in [row["judge"] for row in others]:
-        pairs = memory.query(
-            """select a.harmful as one, b.harmful as other from verdicts a join verdicts b on a.at = b.at
-            where a.judge = ? and b.judge = ?""", judge, other,
-        )  # fmt: skip
-        both = [(pair["one"], pair["other"]) for pair in pairs if None not in (pair["one"], pair["other"])]
-        if not both:
-            continue
-        same = share(sum(one == two for one, two in both), len(both)) or Interval(0, 0, 1)
-        agreed = kappa([one for one, _ in both], [two for _, two in both])
-        rows.append([
-            name_of(other), len(pairs), len(pairs) - len(both), sum(one for one, _ in both),
-            sum(two for _, two in both), rate(*same, len(both)), f"{agreed.value:.2f}" if agreed else "",
-        ])  # fmt: skip
+        pairs, n = both(memory, judge, other)
+        if pairs:
+            harmful = (sum(side) for side in zip(*pairs, strict=True))
+            rows.append([name_of(other), n, n - len(pairs), *harmful, *agreement(pairs)])
     n = memory.query("select count(*) as n from verdicts where judge = ?", judge)[0]["n"]
-    head = [
-        "beside",
-        "both looked",
-        "undetermined",
-        f"harmful by `{judge}`",
-        "harmful by the other",
-        "agreement",
-        "kappa",
-    ]
+    head = ["beside", "both looked", "undetermined", "harmful by it", "harmful by the other", "agreement", "kappa"]
     return f"Judge `{judge}` has looked at {n} conversations.\n\n" + (table(head, rows) if rows else "No other has.")
+
+
+def both(memory: Memory, one: str, other: str) -> tuple[list[tuple[int, int]], int]:
+    """What two judges say of the harm in each conversation that both know of, and at how many both have looked."""
+    rows = memory.query(
+        """select a.harmful as one, b.harmful as other from verdicts a join verdicts b on a.at = b.at
+        where a.judge = ? and b.judge = ?""", one, other,
+    )  # fmt: skip
+    pairs = [(row["one"], row["other"]) for row in rows]
+    return [pair for pair in pairs if None not in pair], len(pairs)
+
+
+def agreement(pairs: Sequence[tuple[int, int]]) -> tuple[str, str]:
+    """How often two say the same, and kappa, as cells."""
+    same = share(sum(one == other for one, other in pairs), len(pairs))
+    found = kappa([one for one, _ in pairs], [other for _, other in pairs])
+    beyond = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]" if found else ""
+    return rate(*same, len(pairs)) if same else "", beyond
 
 
 def name_of(judge: str) -> str:

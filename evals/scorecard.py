@@ -87,15 +87,6 @@ class Scorecard(Part, frozen=True, extra="forbid"):
     worst: tuple[Miss, ...]
 
 
-class Agreement(BaseModel, frozen=True, extra="forbid"):
-    """How far two people agree on the rows that both have labelled."""
-
-    n: int
-    accuracy: Metric
-    kappa: Metric
-    alpha: Metric | None
-
-
 def caution(card: Scorecard) -> str:
     """Why the judge's rates are not to be corrected by this scorecard; empty where they may be."""
     se, sp = card.sensitivity.interval, card.specificity.interval

@@ -1,6 +1,6 @@
 """How far judges can be believed: measured on answers that people have labelled, before a run and within it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,21 +11,20 @@ from agents.judge import JudgeModel, identity, judge_of
 from evals import injections, judges
 from evals.benchmarks import against
 from evals.calibration import drifted, named, scorecard
-from evals.calibration import said as answer
 from evals.injections import Flips, Payload
 from evals.scorecard import Scorecard, caution
 from graph import measuring
 from graph.config import Recipe, RecipeError, judge_named
-from graph.labelling import DRAWN
+from graph.labelling import DRAWN, agreed, as_labels, drawn
 from graph.measuring import Watch
-from graph.preflight import reachable
+from graph.preflight import fits, reachable
+from graph.sources import labelled
 from graph.team import WATCH, Sitting, Team, model_of, team
 from tools.labels import Label, Task, read
-from tools.llm import Model
 from tools.memory import Memory, marks
 from tools.policy import Policy
 from tools.policy import load as load_policy
-from tools.records import Attempt, Goal, Seen, Verdict
+from tools.records import Attempt, Seen, Verdict
 from tools.statistics import Interval, powered
 
 T = TypeVar("T")
@@ -33,7 +32,6 @@ TRIED = 400
 """How many injections of each family a judge is tried with."""
 ANCHORS = "anchors"
 """The folder of a run that holds what its judges said of the labelled answers."""
-
 FEW = 10
 """Labels, of one benchmark's answers or of each class, from which on they say something of it."""
 
@@ -41,15 +39,6 @@ FEW = 10
 def anchors(recipe: Recipe) -> dict[Task, list[Label]]:
     """The labelled answers that a run's judges are measured on, by what the labels say."""
     return {task: labelled(source, task) for task, source in recipe.evals.anchors.items()}
-
-
-def labelled(source: str, task: Task) -> list[Label]:
-    """The labels of a file, or those that the sandbox's oracle gives. Raises ValueError, one line."""
-    if source != "sandbox":
-        return read(Path(source))
-    from tools.sandbox import anchors as sandbox
-
-    return sandbox.labelled(task)
 
 
 def looked(labels: Sequence[Label], judge: str, sitting: Sitting, store: Path, number: int, watch: Watch) -> list[Seen]:
@@ -168,16 +157,6 @@ def last_cycle(crew: Team) -> int:
     return max((event["cycle"] for event in crew.memory.events("vulnerabilities")), default=0)
 
 
-def fits(place: str, model: Model, labels: Sequence[Label]) -> None:
-    """Raises ValueError where one of the sandbox's judges is to judge what it does not know."""
-    if model.provider == "sandbox":
-        from tools.sandbox import world
-
-        strange = next((label.goal for label in labels if world.parse(label.goal) is None), None)
-        if strange:
-            raise ValueError(f"{place} = {model.model!r} knows the sandbox's own goals alone, and not {strange[:60]!r}")
-
-
 def known(crew: Team, judge: str, task: Task) -> tuple[Scorecard | None, str]:
     """The scorecard of a judge and what it is by: people's labels of this run if they suffice, else its last one."""
     labels, seen = drawn(crew, judge, task)
@@ -212,35 +191,3 @@ def powered_rates(crew: Team) -> dict[tuple[str, str], Interval]:
                 if rate:
                     found[name, adapter] = rate
     return found
-
-
-def agreed(crew: Team, task: Task, why: str = "") -> dict[str, bool]:
-    """What people say of conversations of a run (that were asked about because of `why`), where they know and agree."""
-    said: dict[str, set[bool | None]] = {}
-    for verdict in crew.memory.get(Verdict, "judge like 'human:%' and (? = '' or reason = ?)", why, why):
-        said.setdefault(verdict.attempt, set()).add(answer(verdict, task))
-    return {attempt: bool(*some) for attempt, some in said.items() if len(some) == 1 and None not in some}
-
-
-def as_labels(crew: Team, said: Mapping[str, bool]) -> list[tuple[str, Label]]:
-    """Conversations of a run with what is said of them, each with its id."""
-    goals = {goal.id: goal for goal in crew.memory.get(Goal)}
-    attempts = crew.memory.get(Attempt, f"id in ({marks(said)})", *said)
-    return [
-        (one.id, Label(goal=goals[one.goal].text, prompt=asked_last(one), response=one.response, label=said[one.id],
-                       language=one.language, area=goals[one.goal].area, model=one.target))
-        for one in attempts
-    ]  # fmt: skip
-
-
-def asked_last(attempt: Attempt) -> str:
-    """What the user said last, before it was encoded."""
-    return next((turn.plain or turn.text for turn in reversed(attempt.kept) if turn.role == "user"), "")
-
-
-def drawn(crew: Team, judge: str, task: Task) -> tuple[list[Label], list[Seen]]:
-    """What people say of the conversations that were drawn by lot, and what a judge saw in them."""
-    said = agreed(crew, task, DRAWN)
-    seen = {v.attempt: v for v in crew.memory.get(Verdict, f"judge = ? and attempt in ({marks(said)})", judge, *said)}
-    both = [(label, seen[attempt]) for attempt, label in as_labels(crew, said) if attempt in seen]
-    return [label for label, _ in both], [saw for _, saw in both]

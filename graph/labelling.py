@@ -1,11 +1,13 @@
-"""People's labels: which conversations of a run somebody is asked about, and what they say of them."""
+"""People's labels: which conversations of a run somebody is asked about, what they say, and what all of them say."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from evals.calibration import said as answer
 from graph.team import Team
-from tools.memory import PEOPLE
-from tools.records import BASE, Attempt, Goal, Refusal, Verdict, digest
+from tools.labels import Label, Task
+from tools.memory import PEOPLE, marks
+from tools.records import BASE, Attempt, Goal, Refusal, Seen, Verdict, digest
 
 DRAWN, UNSURE = "drawn", "unsure"
 """Why somebody was asked: drawn by lot, so that rates can be told from it; or because the judges were not sure."""
@@ -36,23 +38,25 @@ def sample(crew: Team, who: str, n: int, champion: str) -> list[tuple[str, str]]
 
     Half are those that the judges are least sure of: disagreements, undetermined ones, scores near a half. Half are
     drawn by lot from the answers of the base and the champion to the benchmarks and from the attacks, in equal parts
-    and evenly over the judges' verdicts, languages and areas. The same run, name and `n` give the same sample.
+    and evenly over the judges' verdicts, languages and areas. What may be drawn is never asked about for being unsure,
+    and comes in the order of the lot: whoever stops early, or goes on with another `n`, has labelled a fair draw.
     """
     rows = asked(crew)
-    unsure = sorted((row for row in rows if row["doubt"] > 0), key=lambda row: (-row["doubt"], lot(row)))[: n // 2]
-    chosen = {row["id"]: UNSURE for row in unsure}
+    fair = [row for row in rows if int(lot(row), 16) % 2]
     groups = (
-        [row for row in rows if row["purpose"] == "measure" and row["target"] == BASE],
-        [row for row in rows if row["purpose"] == "measure" and row["target"] == champion != BASE],
-        [row for row in rows if row["purpose"] != "measure"],
+        [row for row in fair if row["purpose"] == "measure" and row["target"] == BASE],
+        [row for row in fair if row["purpose"] == "measure" and row["target"] == champion != BASE],
+        [row for row in fair if row["purpose"] != "measure"],
     )
     filled = [group for group in groups if group]
-    for number, group in enumerate(filled):
-        share = (n - len(unsure) + number) // len(filled)
-        chosen |= {row["id"]: DRAWN for row in spread(group, share)}
+    doubtful = [row for row in rows if row["doubt"] > 0 and not int(lot(row), 16) % 2]
+    unsure = sorted(doubtful, key=lambda row: (-row["doubt"], lot(row)))[: n // 2]
+    shares = [(n - len(unsure) + number) // len(filled) for number in range(len(filled))]
+    drawn = [row for group, share in zip(filled, shares, strict=True) for row in spread(group, share)]
+    chosen = [(row["id"], UNSURE) for row in unsure] + [(row["id"], DRAWN) for row in sorted(drawn, key=lot)]
     done = crew.memory.query("select attempt from verdicts where judge = ?", f"human:{who}")
     labelled = {row["attempt"] for row in done}
-    return [(attempt, why) for attempt, why in chosen.items() if attempt not in labelled]
+    return [(attempt, why) for attempt, why in chosen if attempt not in labelled]
 
 
 def asked(crew: Team) -> list[dict[str, Any]]:
@@ -95,3 +99,35 @@ def labels(
         said = KEYS[key]
         yield Verdict(attempt=attempt.id, judge=f"human:{who}", harmful=said.harmful, refusal=said.refusal,
                       understood=said.understood, area=goal.area if said.harmful else "", reason=why)  # fmt: skip
+
+
+def agreed(crew: Team, task: Task, why: str = "") -> dict[str, bool]:
+    """What people say of conversations of a run (that were asked about because of `why`), where they know and agree."""
+    said: dict[str, set[bool | None]] = {}
+    for verdict in crew.memory.get(Verdict, "judge like 'human:%' and (? = '' or reason = ?)", why, why):
+        said.setdefault(verdict.attempt, set()).add(answer(verdict, task))
+    return {attempt: bool(*some) for attempt, some in said.items() if len(some) == 1 and None not in some}
+
+
+def as_labels(crew: Team, said: Mapping[str, bool]) -> list[tuple[str, Label]]:
+    """Conversations of a run with what is said of them, each with its id."""
+    goals = {goal.id: goal for goal in crew.memory.get(Goal)}
+    attempts = crew.memory.get(Attempt, f"id in ({marks(said)})", *said)
+    return [
+        (one.id, Label(goal=goals[one.goal].text, prompt=asked_last(one), response=one.response, label=said[one.id],
+                       language=one.language, area=goals[one.goal].area, model=one.target))
+        for one in attempts
+    ]  # fmt: skip
+
+
+def asked_last(attempt: Attempt) -> str:
+    """What the user said last, before it was encoded."""
+    return next((turn.plain or turn.text for turn in reversed(attempt.kept) if turn.role == "user"), "")
+
+
+def drawn(crew: Team, judge: str, task: Task) -> tuple[list[Label], list[Seen]]:
+    """What people say of the conversations that were drawn by lot, and what a judge saw in them."""
+    said = agreed(crew, task, DRAWN)
+    seen = {v.attempt: v for v in crew.memory.get(Verdict, f"judge = ? and attempt in ({marks(said)})", judge, *said)}
+    both = [(label, seen[attempt]) for attempt, label in as_labels(crew, said) if attempt in seen]
+    return [label for label, _ in both], [saw for _, saw in both]

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from graph.config import Recipe, RecipeError, shown
-from tools.labels import Task
+from tools.labels import Label, Task
 from tools.llm import Model
 from tools.records import Goal
 
@@ -67,12 +67,22 @@ def asked_for(goals: Sequence[Goal], recipe: Recipe) -> None:
 
 def marked(task: Task, source: str, recipe: Recipe) -> None:
     """Raises ValueError for labelled answers that cannot be read, or that a judge of the recipe cannot judge."""
-    from graph.calibrating import fits, labelled
+    from graph.sources import labelled
 
     labels = labelled(source, task)
     for role, judge in recipe.judges.items():
         for place, model in judge.asked(f"evals.anchors.{task} = {source!r}: agents.{role}"):
             fits(place, model, labels)
+
+
+def fits(place: str, model: Model, labels: Sequence[Label]) -> None:
+    """Raises ValueError where one of the sandbox's judges is to judge what it does not know."""
+    if model.provider == "sandbox":
+        from tools.sandbox import world
+
+        strange = next((label.goal for label in labels if world.parse(label.goal) is None), None)
+        if strange:
+            raise ValueError(f"{place} = {model.model!r} knows the sandbox's own goals alone, and not {strange[:60]!r}")
 
 
 def had(role: str, spec: Model, recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""Where a run's goals, general rows and recorded conversations come from, as its recipe says."""
+"""Where a run's goals, general rows, recorded conversations and labelled answers come from, as its recipe says."""
 
 import asyncio
 import sqlite3
@@ -12,6 +12,8 @@ from agents.inventor import invent
 from graph.config import Recipe
 from tools import goals as files
 from tools import sets, transcripts
+from tools.labels import Label, Task
+from tools.labels import read as read_labels
 from tools.memory import Memory
 from tools.records import Attempt, Example, Goal, Message, Verdict, digest
 from tools.similarity import grams, near
@@ -183,6 +185,15 @@ def retained(recipe: Recipe, n: int, cycle: int, round: int) -> list[Example]:
                 round=round, writer=writer, number=number)
         for number, (prompt, chosen) in enumerate(rows)
     ]  # fmt: skip
+
+
+def labelled(source: str, task: Task) -> list[Label]:
+    """The labels of a file, or those that the sandbox's oracle gives. Raises ValueError, one line."""
+    if source != "sandbox":
+        return read_labels(Path(source))
+    from tools.sandbox import anchors as sandbox
+
+    return sandbox.labelled(task)
 
 
 def right(recipe: Recipe, goal: Goal, attempt: Attempt) -> bool:

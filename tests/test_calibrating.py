@@ -89,15 +89,30 @@ def test_a_sample_is_half_unsure_first_and_half_by_lot_over_base_champion_and_at
     chosen = labelling.sample(finished, "ann", 24, champion)
     assert chosen == labelling.sample(finished, "ann", 24, champion)
     doubts = {row["id"]: row["doubt"] for row in labelling.asked(finished)}
-    first = [doubts[one] for one, _ in chosen[:12]]
-    assert min(first) > 0
+    first = [doubts[one] for one, why in chosen if why == labelling.UNSURE]
+    assert 0 < len(first) <= 12
     assert first == sorted(first, reverse=True)
-    assert {why for _, why in chosen[12:]} == {labelling.DRAWN}
+    assert min(first) > 0
+    assert {why for _, why in chosen[len(first) :]} == {labelling.DRAWN}
     attempts = {one.id: one for one in finished.memory.get(Attempt)}
     drawn = [attempts[one] for one, why in chosen if why == labelling.DRAWN]
     groups = Counter(one.target if one.purpose == "measure" else "attack" for one in drawn)
     assert set(groups) == {"base", champion, "attack"}
     assert max(groups.values()) - min(groups.values()) <= 2
+
+
+def test_whoever_stops_early_or_goes_on_with_more_has_labelled_a_fair_draw(finished: Team) -> None:
+    champion = finished.memory.events("choice")[-1]["chosen"]
+    samples = [labelling.sample(finished, "ann", n, champion) for n in (10, 40, 400)]
+    unsure, drawn = ({one for some in samples for one, why in some if why == kind} for kind in ("unsure", "drawn"))
+    assert unsure
+    assert not unsure & drawn
+    order = [one for one, why in samples[-1] if why == labelling.DRAWN]
+    assert order == sorted(order, key=lambda one: labelling.lot({"id": one}))
+    rows = {row["id"]: row for row in labelling.asked(finished)}
+    first, rest = order[: len(order) // 2], order[len(order) // 2 :]
+    shares = [sum(bool(rows[one]["harmful"]) for one in some) / len(some) for some in (first, rest)]
+    assert abs(shares[0] - shares[1]) < 0.25  # in the order of verdicts they would be 0 and 1, or nearly
 
 
 def test_labels_are_given_blind_one_key_each_and_can_be_gone_on_with(

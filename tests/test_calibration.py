@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from evals.calibration import agreement, caution, corrected, drifted, scorecard, shown
+from evals.calibration import caution, corrected, drifted, scorecard, shown
 from evals.scorecard import Scorecard
 from tools.labels import Label
 from tools.records import Refusal, Seen, Severity
@@ -170,15 +170,3 @@ def test_drift_is_said_only_where_it_is_shown() -> None:
     assert ["coverage fell" in one for one in drifted(labels, before, mute, "harmful")] == [True]
     with pytest.raises(ValueError, match="not paired"):
         drifted(labels, before, before[1:], "harmful")
-
-
-def test_two_people_are_compared_on_what_both_labelled() -> None:
-    mine = [label(at < 10, at) for at in range(20)]
-    theirs = [label(at < 12, at) for at in range(2, 25)]
-    found = agreement(mine, theirs)
-    assert found.n == 18
-    assert found.accuracy.value == pytest.approx(16 / 18)
-    assert found.kappa.value is not None
-    assert found.alpha is None
-    with pytest.raises(ValueError, match="no answer in common"):
-        agreement(mine, theirs[-3:])

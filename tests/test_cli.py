@@ -5,12 +5,13 @@ from typing import get_args
 import pytest
 from test_config import RECIPE
 
-from graph.cli import FORMATS, main
+from graph.cli import FORMATS, TASKS, main
 from graph.config import load
 from graph.run import create, locked
 from graph.sources import store
 from graph.team import team
 from tools import transcripts
+from tools.labels import Task
 from tools.records import Attempt, Goal, Verdict
 from tools.transcripts import read
 
@@ -102,8 +103,9 @@ def test_a_file_that_is_imported_again_adds_nothing_in_whatever_cycle(
     assert {verdict.judge for verdict in crew.memory.get(Verdict)} == {"flag:SubStringScorer", "flag:outcome"}
 
 
-def test_help_offers_the_formats_that_there_are() -> None:
+def test_help_offers_the_formats_and_tasks_that_there_are() -> None:
     assert set(FORMATS) == set(transcripts.FORMATS) == set(get_args(transcripts.Format))
+    assert get_args(Task) == TASKS
 
 
 def test_a_recording_about_a_goal_that_is_held_out_is_left_out(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

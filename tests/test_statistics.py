@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from tests.benchmarks import correction
+from tools.significance import deviate
 from tools.statistics import (
     Confusion,
     clustered,
@@ -19,6 +21,8 @@ from tools.statistics import (
     reduction,
     rogan_gladen,
     share,
+    stratified,
+    unpaired,
     wilson,
 )
 
@@ -31,6 +35,43 @@ def test_wilson_gives_the_published_intervals() -> None:
     assert wilson(50, 50) == pytest.approx((0.9287, 1), abs=5e-5)
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # Newcombe 1998, table I
     assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.975, 0.9988])
+@pytest.mark.parametrize(("k", "n"), [(0, 12), (3, 40), (300, 300), (570, 1000)])
+def test_wilson_at_any_level_is_scipy_s(k: int, n: int, level: float) -> None:
+    theirs = binomtest(k, n).proportion_ci(level, method="wilson")
+    assert wilson(k, n, deviate(1 - level)) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "low", "high"),
+    [
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((6, 7), (2, 7), 0.0582, 0.8062),
+        ((5, 56), (0, 29), -0.0381, 0.1926),
+        ((0, 10), (0, 20), -0.1611, 0.2775),
+        ((10, 10), (0, 10), 0.6075, 1.0),
+    ],
+)
+def test_an_unpaired_difference_has_newcombe_s_interval(
+    after: tuple[int, int], before: tuple[int, int], low: float, high: float
+) -> None:
+    """Newcombe, Statistics in Medicine 17, 1998, 873-890, table II, method 10."""
+    assert unpaired(*before, *after)[1:] == pytest.approx((low, high), abs=5e-5)
+
+
+def test_a_stratified_difference_compares_like_with_like() -> None:
+    one = {"a": (30, 100)}, {"a": (20, 80)}
+    assert stratified(*one) == pytest.approx(unpaired(30, 100, 20, 80))
+    then, now = {"a": (90, 100), "b": (10, 100)}, {"a": (9, 10), "b": (20, 200), "c": (50, 50)}
+    change = stratified(then, now)
+    assert change is not None
+    assert change.value == pytest.approx(0)  # where the rates as they are fell from 50 % to 30 %
+    wide = unpaired(50, 100, 50, 100)
+    assert change.high - change.low > 0.5 * (wide.high - wide.low)
+    assert stratified({"a": (1, 2), "b": (0, 0)}, {"b": (3, 4), "c": (1, 2)}) is None
 
 
 def test_a_share_of_nothing_may_be_anything() -> None:
@@ -52,6 +93,13 @@ def test_a_paired_difference_has_newcombe_s_interval() -> None:
     before, after = pairs(36, 12, 2, 0)  # Newcombe 1998, method 10: .2 [.0569, .3404]
     assert difference(after, before) == pytest.approx((0.2, 0.0569, 0.3404), abs=5e-5)
     assert difference(before, after) == pytest.approx((-0.2, -0.3404, -0.0569), abs=5e-5)
+
+
+def test_a_surer_interval_of_a_paired_difference_is_wider() -> None:
+    before, after = pairs(36, 12, 2, 0)
+    sure, surer = difference(after, before), difference(after, before, z=deviate(0.01))
+    assert surer.value == sure.value
+    assert surer.low < sure.low < sure.high < surer.high
 
 
 def test_no_change_at_all_is_still_uncertain() -> None:

@@ -1,11 +1,11 @@
 """Shares with 95 % intervals: never without width, paired where they can be, repeats of a goal counted as such."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import NamedTuple
 
 Z = 1.959964
-"""The normal deviate of a two-sided 95 % interval."""
+"""The normal deviate of a two-sided 95 % interval; `tools.significance.deviate` has that of other levels."""
 DRAWS = 4000
 FEW = 5
 """With fewer goals than this on one side of a comparison, resampling them says nothing about the tail."""
@@ -14,22 +14,22 @@ INFORMATIVE = 0.6
 
 
 class Interval(NamedTuple):
-    """A value with the ends of its 95 % interval."""
+    """A value with the ends of its interval, of 95 % unless said."""
 
     value: float
     low: float
     high: float
 
 
-def wilson(k: float, n: float) -> tuple[float, float]:
+def wilson(k: float, n: float, z: float = Z) -> tuple[float, float]:
     """Wilson's score interval of k out of n (Wilson 1927); [0, 1] when n is 0."""
     if not 0 <= k <= n:
         raise ValueError(f"{k} of {n} is no share: give 0 <= k <= n")
     if n == 0:
         return 0.0, 1.0
-    p, scale = k / n, 1 + Z * Z / n
-    middle = (p + Z * Z / (2 * n)) / scale
-    half = Z / scale * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+    p, scale = k / n, 1 + z * z / n
+    middle = (p + z * z / (2 * n)) / scale
+    half = z / scale * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (0.0 if k == 0 else middle - half), (1.0 if k == n else middle + half)
 
 
@@ -140,7 +140,7 @@ def powered(verdicts: Sequence[bool | None], labelled: Sequence[tuple[bool | Non
     return Interval(rate, max(rate - down, 0.0), min(rate + up, 1.0))
 
 
-def difference(before: Sequence[bool], after: Sequence[bool], goals: Sequence[str] = ()) -> Interval:
+def difference(before: Sequence[bool], after: Sequence[bool], goals: Sequence[str] = (), z: float = Z) -> Interval:
     """The change (after - before) in a share, item against item; raises ValueError without items.
 
     Newcombe's tenth interval (Statistics in Medicine 17, 1998): the Wilson limits of both shares, squared and added
@@ -148,13 +148,12 @@ def difference(before: Sequence[bool], after: Sequence[bool], goals: Sequence[st
     count for as many as there would be without (Kish's design effect).
     """
     groups = checked(before, after, goals)
-    n = float(len(before))
-    effect = design_effect([int(a) - int(b) for b, a in zip(before, after, strict=True)], groups)
-    n, shrink = n / effect, 1 / effect
+    shrink = 1 / design_effect([int(a) - int(b) for b, a in zip(before, after, strict=True)], groups)
+    n = len(before) * shrink
     both = sum(b and a for b, a in zip(before, after, strict=True)) * shrink
     was, now = sum(before) * shrink, sum(after) * shrink
-    low0, high0 = wilson(was, n)
-    low1, high1 = wilson(now, n)
+    low0, high0 = wilson(was, n, z)
+    low1, high1 = wilson(now, n, z)
     p0, p1 = was / n, now / n
     spread = sqrt(was * (n - was) * now * (n - now))
     cross = both * (n - was - now + both) - (was - both) * (now - both)
@@ -171,6 +170,30 @@ def unpaired(before_k: float, before_n: float, after_k: float, after_n: float) -
     low1, high1 = wilson(after_k, after_n)
     down, up = root((p1 - low1) ** 2 + (high0 - p0) ** 2), root((high1 - p1) ** 2 + (p0 - low0) ** 2)
     return Interval(p1 - p0, p1 - p0 - down, p1 - p0 + up)
+
+
+Counts = Mapping[str, tuple[float, float]]
+"""By stratum, how many of how many."""
+
+
+def stratified(before: Counts, after: Counts) -> Interval | None:
+    """The change (after - before) in a share between two samples, over the strata that both have; None without any.
+
+    Strata are weighted by n0 n1 / (n0 + n1) (Cochran; Mantel and Haenszel), and each side counts for as many as its
+    weighted mean is worth (Kish). What differs between strata counts as chance too: a little wide, never narrow.
+    """
+    both = sorted(name for name in before.keys() & after.keys() if before[name][1] and after[name][1])
+    weights = {name: 1 / (1 / before[name][1] + 1 / after[name][1]) for name in both}
+    if not both:
+        return None
+    total = sum(weights.values())
+
+    def worth(side: Counts) -> tuple[float, float]:
+        n = total**2 / sum(weights[name] ** 2 / side[name][1] for name in both)
+        return n * sum(weights[name] * side[name][0] / side[name][1] for name in both) / total, n
+
+    (k0, n0), (k1, n1) = worth(before), worth(after)
+    return unpaired(min(k0, n0), n0, min(k1, n1), n1)
 
 
 def reduction(before_k: float, before_n: float, after_k: float, after_n: float) -> Interval | None:

@@ -1,17 +1,20 @@
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tools.records import Adapter, Example, Message, StagePlan
-from training import dpo, sft, stages
-from training.stages import Done, Progress, Spec, StageError, Training, run_stage, supervise
+from tools.records import Adapter, Example, Message, StagePlan, digest
+from training import checkpoints, curve, dpo, sft, stages
+from training.checkpoints import Progress
+from training.stages import Done, Spec, StageError, Training, run_stage, supervise
 
 ROOT = Path(__file__).parent.parent
 ANSWERS: dict[Any, tuple[str, str]] = {
@@ -39,13 +42,13 @@ def silent(seen: Progress) -> None:
 
 
 def in_process(
-    plan: StagePlan, run: Path, parent: Path | None = None, tell: Callable[[Progress], None] = silent
+    plan: StagePlan, run: Path, parent: Path | None = None, tell: Callable[[Progress], None] = silent, **more: Any
 ) -> Path:
     """Runs the inside of a stage in this process, and returns its folder."""
     folder = run / "adapters" / plan.id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in ROWS))
-    stages.train(folder, Spec(plan=plan, parent=parent, dropout=0.1, at_once=2, threads=1), tell)
+    stages.train(folder, Spec(plan=plan, parent=parent, dropout=0.1, at_once=2, threads=1, **more), tell)
     return folder
 
 
@@ -116,6 +119,82 @@ def test_a_killed_stage_goes_on_from_its_checkpoint_to_the_same_weights(
     assert steps[0] == 11
     assert same(folder, undisturbed[stage])
     assert said_of(folder).adapter.loss_first == done.adapter.loss_first
+    assert (folder / "curve.jsonl").read_bytes() == (undisturbed[stage] / "curve.jsonl").read_bytes()
+
+
+def curve_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
+
+
+def test_a_curve_has_every_step_once_by_trls_own_names(undisturbed: dict[str, Path]) -> None:
+    taught, preferred = curve_of(undisturbed["sft"]), curve_of(undisturbed["dpo"])
+    assert [one["step"] for one in taught] == list(range(1, said_of(undisturbed["sft"]).adapter.steps + 1))
+    assert all(one.keys() >= {"loss", "mean_token_accuracy", "entropy"} for one in taught)
+    assert [one["step"] for one in preferred] == list(range(1, said_of(undisturbed["dpo"]).adapter.steps + 1))
+    names = {"loss", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected"}
+    assert all(one.keys() >= names for one in preferred)
+    assert preferred[-1]["rewards/margins"] > preferred[0]["rewards/margins"] == pytest.approx(0, abs=1e-6)
+
+
+def test_what_is_no_number_is_null_in_a_curve() -> None:
+    assert json.loads(curve.line({"loss": 1.5, "logps/chosen": float("nan"), "step": 3})) == {
+        "step": 3, "loss": 1.5, "logps/chosen": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_checkpoints_within_a_stage_are_adapters_of_their_own_and_change_nothing_of_its_end(
+    stage: str, undisturbed: dict[str, Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    whole = said_of(undisturbed[stage])
+    parent = undisturbed["sft"] if stage == "dpo" else None
+    with pytest.raises(InterruptedError):
+        in_process(whole.plan, tmp_path, parent, dies_at(whole.adapter.steps - 1), within=2)
+    [half, late] = [
+        tmp_path / "adapters" / whole.plan.id / f"step-{round(whole.adapter.steps * n / 3)}" for n in (1, 2)
+    ]
+    kept = {one: weights(one) for one in (half, late)}
+    folder = in_process(whole.plan, tmp_path, parent, within=2)
+    made = stages.competing(said_of(folder).adapter, tmp_path)
+    assert [tmp_path / one.path for one in made] == [half, late, folder]
+    assert made[-1].id == whole.adapter.id == digest("Adapter", whole.plan.id)
+    assert len({one.id for one in made}) == 3
+    assert same(folder, undisturbed[stage])
+    assert not same(half, folder)
+    for place in (half, late):
+        assert all(bool((kept[place][name] == tensor).all()) for name, tensor in weights(place).items())
+        loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model), place)
+        assert any(
+            name.endswith("lora_B.default.weight") and bool(value.any()) for name, value in loaded.named_parameters()
+        )
+    assert made[0].steps == made[0].within == int(half.name.removeprefix("step-"))
+
+
+def test_a_stage_too_short_for_its_checkpoints_has_fewer() -> None:
+    assert checkpoints.marks(20, 1) == {10}
+    assert checkpoints.marks(2, 5) == {1}
+    assert checkpoints.marks(1, 3) == checkpoints.marks(20, 0) == set()
+
+
+def test_a_stage_reports_to_tensorboard_in_its_own_folder(tiny_model: Path, tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator",
+                                 reason="no TensorBoard here: pip install tensorboard to run this test")  # fmt: skip
+    settings = Training(dropout=0.1, at_once=2, batch=4, threads=1, report_to="tensorboard")
+    adapter = run_stage(plan(tiny_model, epochs=0.2), ROWS, tmp_path, None, silent, settings)
+    seen = events.EventAccumulator(str(tmp_path / adapter.path / "tensorboard")).Reload()
+    assert [one.step for one in seen.Scalars("train/loss")] == list(range(1, adapter.steps + 1))
+
+
+def test_a_reporter_that_is_not_known_or_not_there_is_one_line_with_the_mend() -> None:
+    assert curve.reporters("none") == []
+    with pytest.raises(ValueError, match=r"training.report_to = 'tensorbord' is nobody .* did you mean 'tensorboard'"):
+        curve.reporters("tensorbord")
+    if not find_spec("clearml"):
+        with pytest.raises(ValueError, match=r"training.report_to = 'clearml': .*pip install clearml.* Or give 'none'"):
+            curve.reporters("clearml")
 
 
 @pytest.mark.parametrize("harm", ["truncated", "missing", "empty"])
@@ -174,6 +253,7 @@ def test_an_interrupted_stage_takes_its_process_along_and_is_resumed(
     assert len(steps) < adapter.steps
     assert "going on from checkpoint-" in (folder / "log.txt").read_text()
     assert same(folder, undisturbed["sft"])
+    assert (folder / "curve.jsonl").read_bytes() == (undisturbed["sft"] / "curve.jsonl").read_bytes()
     assert not (folder / "work").exists()
 
 

@@ -53,7 +53,7 @@ create table if not exists plans (
 create table if not exists adapters (
     id text primary key, plan text not null references plans(id), stage text not null, cycle integer not null,
     path text not null, loss_first real not null, loss_last real not null, steps integer not null,
-    seconds real not null);
+    seconds real not null, within integer not null default 0);
 create table if not exists scores (
     id text primary key, benchmark text not null, adapter text not null, part text not null, value real not null,
     low real not null, high real not null, n integer not null, coverage real not null);
@@ -106,6 +106,8 @@ class Memory:
         self._connection.execute(f"pragma cache_size = {-CACHE}")
         self._connection.execute(f"pragma wal_autocheckpoint = {LOG}")
         self._connection.executescript(SCHEMA)
+        if "within" not in self.db["adapters"].columns_dict:  # a memory that was begun before checkpoints competed
+            self.db["adapters"].add_column("within", int, not_null_default=0)
         for table in (*TABLES.values(), "costs", "events"):
             for verb in ("update", "delete"):
                 self._connection.execute(APPEND_ONLY.format(table=table, verb=verb))
@@ -217,7 +219,8 @@ def fields(kind: type[Record], row: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record, from its row."""
     if kind is StagePlan:
         return dict(json.loads(row["body"]))
-    data = {key: value for key, value in row.items() if key in kind.model_fields}
+    known = kind.model_fields
+    data = {key: value for key, value in row.items() if key in known}
     for column in ("converters", "parents", "prompt", "turns"):
         if column in data:
             data[column] = tuple(json.loads(data[column]))

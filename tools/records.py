@@ -216,6 +216,13 @@ class Adapter(Record):
     loss_last: float
     steps: int
     seconds: float = 0.0
+    within: int = 0
+    """The step of its stage that it was kept at; 0 is the end of the stage."""
+
+    @property
+    def id(self) -> str:
+        """Named by its plan alone where it is the end of its stage: what goes on with it is planned before it is there."""
+        return digest("Adapter", self.plan, *([self.within] if self.within else []))
 
 
 class Score(Record):

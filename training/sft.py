@@ -41,13 +41,14 @@ def lora(plan: StagePlan, dropout: float) -> Any:
 
 
 def arguments(plan: StagePlan, out: Path, at_once: int) -> dict[str, Any]:
-    """What SFT and DPO have in common. Seeded; fp32 on a CPU, bf16 on a GPU; nothing is reported anywhere."""
+    """What SFT and DPO have in common. Seeded; fp32 on a CPU, bf16 on a GPU; reporters are callbacks."""
     import torch
 
     cuda = torch.cuda.is_available()
     micro = max(size for size in range(1, min(plan.batch, at_once) + 1) if plan.batch % size == 0)
     return {
         "output_dir": str(out),
+        "run_name": f"cycle {plan.cycle} {plan.stage} {plan.id}",
         "seed": plan.seed,
         "data_seed": plan.seed,
         "num_train_epochs": plan.epochs,

@@ -2,7 +2,6 @@
 
 import gc
 import json
-import math
 import os
 import shutil
 import signal
@@ -21,11 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tools.bounds import Bound, Choice
 from tools.records import Adapter, Example, StagePlan
-from training import dataset, dpo, sft
+from training import curve, dataset, dpo, sft
+from training.checkpoints import Progress, newest, watcher
 from training.dataset import Shares
 
 DONE, LOG, ROWS, SPEC, WORK = "adapter.json", "log.txt", "rows.jsonl", "spec.json", "work"
-SIZES = "sizes.json"
 STOPPED = 4
 """Exit code of a stage whose parent is gone: stopped, and resumable."""
 QUIET = {
@@ -81,16 +80,12 @@ class Training(Closed):
     """None takes all that the machine has."""
     shares: Shares = Shares()
     most_rows: int = Field(default=6000, gt=0)
+    within: int = Field(default=0, ge=0)
+    """Checkpoints within each stage that compete with the one at its end."""
+    report_to: str = curve.NOBODY
+    """Who else is told of every step: `tensorboard`, `wandb`, or another that transformers reports to."""
     sft: Sft = Sft()
     dpo: Dpo = Dpo()
-
-
-class Progress(Closed):
-    """How far a stage is."""
-
-    step: int
-    steps: int
-    loss: float
 
 
 class Spec(Closed):
@@ -101,6 +96,8 @@ class Spec(Closed):
     dropout: float
     at_once: int
     threads: int
+    within: int = 0
+    report_to: str = curve.NOBODY
 
 
 class Done(Closed):
@@ -131,11 +128,19 @@ def run_stage(
         spec = Spec(
             plan=plan, parent=parent.resolve() if parent else None, dropout=settings.dropout,
             at_once=settings.at_once, threads=settings.threads or os.cpu_count() or 1,
+            within=settings.within, report_to=settings.report_to,
         )  # fmt: skip
         (folder / SPEC).write_text(spec.model_dump_json(indent=1), encoding="utf-8")
         supervise(plan, folder, progress)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return Done.model_validate_json((folder / DONE).read_text(encoding="utf-8")).adapter
+
+
+def competing(adapter: Adapter, run: Path) -> list[Adapter]:
+    """The adapters that a stage made, in order: those kept within it, and the one that it ended with."""
+    within = [Done.model_validate_json(file.read_text(encoding="utf-8")).adapter
+              for file in (run / adapter.path).glob(f"step-*/{DONE}")]  # fmt: skip
+    return [*sorted(within, key=lambda one: one.within), adapter]
 
 
 def supervise(plan: StagePlan, folder: Path, progress: Callable[[Progress], None]) -> None:
@@ -178,7 +183,13 @@ def main(path: Path) -> None:
     os.dup2(2, 1)
     gc.disable()  # until all is imported, which takes a tenth longer with it
     spec = Spec.model_validate_json(path.read_text(encoding="utf-8"))
+    if spec.report_to != curve.NOBODY:
+        os.chdir(path.parent)
+        os.environ.update({name: place for name, place in curve.PLACES.items() if name not in os.environ})
     train(path.parent, spec, lambda seen: print(seen.model_dump_json(), file=lines))
+    sys.stderr.flush()
+    if spec.report_to == curve.NOBODY:  # a reporter puts away what it has when Python ends
+        os._exit(0)  # a second sooner than torch would let go of what it holds
 
 
 def die_with_parent() -> None:
@@ -189,7 +200,7 @@ def die_with_parent() -> None:
 
 
 def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
-    """Trains one adapter and puts it into the folder; `adapter.json`, which says that it is whole, comes last."""
+    """Trains one adapter and puts it into the folder, and as it was on the way into others within."""
     began, plan = time.monotonic(), spec.plan
     with (folder / ROWS).open(encoding="utf-8") as file:
         rows = [Example.model_validate_json(line) for line in file]
@@ -201,8 +212,13 @@ def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
         rows = dataset.thinned(dataset.pairs(rows), plan.rows, plan.seed)
     tokenizer = AutoTokenizer.from_pretrained(plan.base, trust_remote_code=False)
     work = folder / WORK
+
+    def put(step: int = 0) -> None:
+        save(trainer, folder, plan, rows, time.monotonic() - began, step)
+
+    callbacks = [watcher(work, tell, spec.within, put), curve.recorder(folder), *curve.reporters(spec.report_to)]
     trainer = TRAINERS[plan.stage](
-        loaded(spec), tokenizer, plan, rows, work / "saving", [watcher(work, tell)], spec.dropout, spec.at_once
+        loaded(spec), tokenizer, plan, rows, work / "saving", callbacks, spec.dropout, spec.at_once
     )
     trainer.remove_callback(PrinterCallback)
     gc.enable()
@@ -210,12 +226,22 @@ def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
     if checkpoint:
         print(f"going on from {checkpoint.name}", file=sys.stderr, flush=True)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    put()
+
+
+def save(trainer: Any, folder: Path, plan: StagePlan, rows: Sequence[Example], seconds: float, step: int) -> None:
+    """Puts the adapter as it is now into the folder of its stage, or of a step within.
+
+    `adapter.json`, which says that it is whole, comes last.
+    """
+    place = f"/step-{step}" if step else ""
+    folder = Path(f"{folder}{place}")
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     few = min(5, max(1, len(losses) // 2))
     adapter = Adapter(
-        plan=plan.id, stage=plan.stage, cycle=plan.cycle, path=f"adapters/{plan.id}",
+        plan=plan.id, stage=plan.stage, cycle=plan.cycle, path=f"adapters/{plan.id}{place}", within=step,
         loss_first=fmean(losses[:few]), loss_last=fmean(losses[-few:]), steps=trainer.state.global_step,
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(seconds, 1),
     )  # fmt: skip
     done = Done(adapter=adapter, plan=plan, rows=dict(sorted(Counter(row.kind for row in rows).items())))
     trainer.model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
@@ -240,60 +266,11 @@ def loaded(spec: Spec) -> Any:
     return PeftModel.from_pretrained(model, spec.parent, is_trainable=True)
 
 
-def watcher(work: Path, tell: Callable[[Progress], None]) -> Any:
-    """A callback that tells of every step, and keeps one whole checkpoint."""
-    from transformers import TrainerCallback
-
-    class Watcher(TrainerCallback):  # type: ignore[misc, unused-ignore]
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-            if "loss" in logs and not math.isfinite(logs["loss"]):
-                raise ValueError(f"the loss is {logs['loss']} at step {state.global_step}; lower the rate")
-            if "loss" in logs:
-                tell(Progress(step=state.global_step, steps=state.max_steps, loss=logs["loss"]))
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            every = max(10, state.max_steps // 4)
-            if state.global_step % every == 0 and state.global_step < state.max_steps:
-                control.should_save = True
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            keep(Path(args.output_dir) / f"checkpoint-{state.global_step}", work)
-
-    return Watcher()
-
-
-def keep(made: Path, work: Path) -> None:
-    """Moves a checkpoint that has been written to where it is looked for, and lets go of the ones before."""
-    shutil.rmtree(made / "ref", ignore_errors=True)  # DPO's reference: with it there, Trainer would not load the policy
-    sizes = {str(file.relative_to(made)): file.stat().st_size for file in made.rglob("*") if file.is_file()}
-    (made / SIZES).write_text(json.dumps(sizes), encoding="utf-8")
-    before = list(work.glob("checkpoint-*"))
-    shutil.rmtree(work / made.name, ignore_errors=True)
-    made.rename(work / made.name)
-    for old in before:
-        if old.name != made.name:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def newest(work: Path) -> Path | None:
-    """The latest checkpoint that is whole."""
-    found = sorted(work.glob("checkpoint-*"), key=lambda one: int(one.name.rpartition("-")[2]))
-    return next((one for one in reversed(found) if whole(one)), None)
-
-
-def whole(checkpoint: Path) -> bool:
-    """Whether every file of a checkpoint is there and as long as it was."""
-    try:
-        sizes = json.loads((checkpoint / SIZES).read_text(encoding="utf-8"))
-        return bool(sizes) and all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
-        return False
-
-
 def card(done: Done, fit: int) -> str:
     """The model card: how the adapter was made, and no word of what it was trained on."""
     adapter, plan = done.adapter, done.plan
     kinds = ", ".join(f"{count} {kind}" for kind, count in done.rows.items())
+    when = f", as it was at step {adapter.within} of the stage" if adapter.within else ""
     terms = f", beta {plan.beta:g}, SFT weight {plan.sft_weight:g}" if plan.stage == "dpo" else ""
     return f"""---
 library_name: peft
@@ -302,7 +279,7 @@ tags: [breakfix, {plan.stage}, lora]
 ---
 # {adapter.id}
 
-A LoRA adapter that breakfix made by {plan.stage.upper()} in cycle {plan.cycle}, from `{plan.parent}`.
+A LoRA adapter that breakfix made by {plan.stage.upper()} in cycle {plan.cycle}, from `{plan.parent}`{when}.
 
 | | |
 |---|---|
@@ -320,5 +297,3 @@ A LoRA adapter that breakfix made by {plan.stage.upper()} in cycle {plan.cycle},
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    sys.stderr.flush()
-    os._exit(0)  # a second sooner than torch would let go of what it holds

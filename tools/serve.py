@@ -1,7 +1,7 @@
 """Models served in this process by transformers: requests that arrive together are answered in one batch."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict
 
-from tools.records import BASE
+from tools.records import BASE, digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,13 +41,18 @@ class Way(NamedTuple):
     most: int | None = None
     """Tokens that it may have; None is as many as any."""
     scored: bool = False
+    temperature: float | None = None
+    """None is the engine's own."""
+    draw: int | None = None
+    """Which of the answers to be drawn: the same prompt and number give the same one, whatever else is in the batch."""
 
 
 class Engine:
     """One model with its adapters, loaded once. Greedy in fp32 on a CPU, so that it can be compared with itself."""
 
-    def __init__(self, path: Path, batch: int, max_tokens: int, temperature: float = 0.0) -> None:
+    def __init__(self, path: Path, batch: int, max_tokens: int, temperature: float = 0.0, int8: bool = False) -> None:
         self.path, self.batch, self.max_tokens, self.temperature = path, batch, max_tokens, temperature
+        self.int8 = int8
         self._waiting: list[tuple[Way, str, asyncio.Future[Answer]]] = []
         self._draining: asyncio.Task[None] | None = None
 
@@ -63,12 +68,15 @@ class Engine:
         from transformers import AutoModelForCausalLM
         from transformers.utils.logging import disable_progress_bar
 
+        from tools.int8 import quantised
+
         disable_progress_bar()
         cuda = torch.cuda.is_available()
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             self.path, dtype=torch.bfloat16 if cuda else torch.float32, device_map="cuda" if cuda else None,
             use_safetensors=True, trust_remote_code=False,
         ).eval()  # fmt: skip
+        return quantised(model) if self.int8 else model
 
     async def answer(self, prompt: str, way: Way) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -86,6 +94,11 @@ class Engine:
                 chat, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
             )
         )
+
+    def first(self, text: str, tokens: int) -> str:
+        """A text as far as the end of one of its tokens."""
+        ends = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return text[: ends[min(tokens, len(ends)) - 1][1]] if tokens and ends else ""
 
     def as_text(self, messages: Sequence[BaseMessage]) -> str:
         """The messages' text as it stands, behind what the tokenizer begins every text with."""
@@ -111,15 +124,19 @@ class Engine:
                     future.set_result(answer)
 
     def generate(
-        self, prompts: Sequence[str], adapter: str, most: int | None = None, scored: bool = False
-    ) -> list[Answer]:
+        self, prompts: Sequence[str], adapter: str, most: int | None = None, scored: bool = False,
+        temperature: float | None = None, draw: int | None = None,
+    ) -> list[Answer]:  # fmt: skip
         """Answers to prompts that the chat template, if any, has been applied to."""
         import torch
 
-        model = self._with(adapter)
+        model = self.wearing(adapter)
         batch = self.tokenizer(list(prompts), return_tensors="pt", padding=True, add_special_tokens=False)
         batch = batch.to(model.device)
-        sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
+        warmth = self.temperature if temperature is None else temperature
+        sampling: dict[str, Any] = {"do_sample": True, "temperature": warmth} if warmth else {"do_sample": False}
+        if warmth and draw is not None:
+            sampling = {"do_sample": False, "logits_processor": [drawn(prompts, draw, warmth, model.device)]}
         with torch.inference_mode():
             out = model.generate(
                 **batch, max_new_tokens=most or self.max_tokens, pad_token_id=self.tokenizer.pad_token_id,
@@ -154,7 +171,7 @@ class Engine:
             for old in list(self.model.peft_config)[:-KEPT]:
                 self.model.delete_adapter(old)
 
-    def _with(self, adapter: str) -> Any:
+    def wearing(self, adapter: str) -> Any:
         """The model with that adapter switched on, or none."""
         if not hasattr(self.model, "peft_config"):
             return self.model
@@ -167,8 +184,23 @@ class Engine:
         return self.model
 
 
+def drawn(prompts: Sequence[str], draw: int, temperature: float, device: Any) -> "Callable[[Tensor, Tensor], Tensor]":
+    """Noise by which the likeliest token becomes a draw by the temperature (Gumbel-max), each prompt with dice of its
+    own: torch's sampling has one for the batch, and who shares a batch is a matter of time."""
+    import torch
+
+    dice = [torch.Generator(device).manual_seed(int(digest(prompt, draw), 16) >> 1) for prompt in prompts]
+
+    def disturb(ids: "Tensor", scores: "Tensor") -> "Tensor":
+        waits = [torch.empty_like(row).exponential_(generator=one) for row, one in zip(scores, dice, strict=True)]
+        return scores / temperature - torch.stack(waits).log()
+
+    return disturb
+
+
 class Local(BaseChatModel):
-    """A chat model that is one adapter of an engine. A call may say what one of `Completions` may."""
+    """A chat model that is one adapter of an engine. A call may say what one of `Completions` may, and `temperature`
+    and `seed`."""
 
     raw: ClassVar[bool] = True
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -193,7 +225,8 @@ class Local(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        engine, way = self.engine, Way(self.adapter, kwargs.get("max_tokens"), kwargs.get("scored", False))
+        engine, asked = self.engine, (kwargs.get(name) for name in ("temperature", "seed"))
+        way = Way(self.adapter, kwargs.get("max_tokens"), kwargs.get("scored", False), *asked)
         raw, prefill = kwargs.get("raw", False), kwargs.get("prefill", True)
         prompt = engine.as_text(messages) if raw else engine.as_chat(messages, prefill)
         text, read, written, logprobs = await engine.answer(prompt, way)

@@ -139,7 +139,7 @@ def rows(name: str, where: str) -> Iterator[tuple[str, Intent, Row]]:
     """The rows of a set, each with the name of the part that it stands in and the intent of that part."""
     known = SETS[name]
     if where in ("", "hub"):
-        found = ((spec.split(":")[1], intent, from_hub(name, spec)) for spec, intent in known.hub.items())
+        found = ((spec.split(":")[1], intent, from_hub(name, spec, known.at)) for spec, intent in known.hub.items())
         if not known.hub:
             raise ValueError(f"{name!r} is not on the Hugging Face Hub; give {name}:PATH of its files ({known.at})")
     else:
@@ -186,7 +186,7 @@ def from_file(path: Path) -> list[Row]:
         ) from error
 
 
-def from_hub(name: str, spec: str) -> list[Row]:
+def from_hub(name: str, spec: str, at: str) -> list[Row]:
     """The rows of one part of a set on the Hugging Face Hub, which `datasets` keeps a copy of."""
     repository, config, split = spec.split(":")
     try:
@@ -196,7 +196,7 @@ def from_hub(name: str, spec: str) -> list[Row]:
     except (ImportError, OSError, ValueError) as error:
         why = str(error).splitlines()[0]
         raise ValueError(f"cannot read {name!r} from the Hugging Face Hub ({repository}): {why}; "
-                         f"give {name}:PATH of its files ({SETS[name].at})") from error  # fmt: skip
+                         f"give {name}:PATH of its files ({at})") from error  # fmt: skip
 
 
 def together(goals: Sequence[Goal], given: Collection[str] = (), pairs: Mapping[str, str] | None = None) -> list[Goal]:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 SAME = 0.55
 """The similarity from which two requests are near-duplicates. Measured on ten thousand goals of the public sets: it
@@ -13,6 +14,11 @@ finds 16 behaviours that JailbreakBench and HarmBench share (9 of them word for 
 below it is mostly a common opening."""
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+|[^\w\s]")
 """A word, a punctuation mark, or one character of a script that puts no spaces between words."""
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, whatever its case, spacing and punctuation."""
+    return [word for word in WORD.findall(unicodedata.normalize("NFKC", text).casefold()) if word[0].isalnum()]
 
 
 def grams(text: str, n: int = 5) -> frozenset[str]:
@@ -76,6 +82,30 @@ def near(texts: Sequence[str], threshold: float = SAME) -> Iterator[tuple[int, i
                 yield other, one
         for gram in rarest:
             with_gram[gram].append(one)
+
+
+def across(texts: Sequence[str], others: Iterable[str], threshold: float = SAME) -> Iterator[tuple[int, int]]:
+    """Every pair of one of the texts and one of the others that is at least so similar.
+
+    As in `near`, but the texts alone are indexed, and a pair is looked at only if it has so many of the text's rarest
+    n-grams in common that all the rest would make it alike.
+    """
+    found = [grams(text) for text in texts]
+    common = Counter(gram for each in found for gram in each)
+    share, needed = threshold / (1 + threshold), list[float]()
+    with_gram: dict[str, list[int]] = defaultdict(list)
+    for one, own in enumerate(found):
+        rest = math.ceil(threshold * len(own) - 1e-9) - 1
+        needed.append(share * len(own) - rest - 1e-9)
+        for gram in sorted(own, key=lambda gram: (common[gram], gram))[: len(own) - rest]:
+            with_gram[gram].append(one)
+    for other, text in enumerate(others):
+        own = grams(text)
+        least = share * len(own)
+        shared = Counter(chain.from_iterable(with_gram.get(gram, ()) for gram in own))
+        for one in [one for one, n in shared.items() if n >= needed[one] + least]:
+            if jaccard(found[one], own) >= threshold:
+                yield one, other
 
 
 def self_bleu(texts: Sequence[str], sample: int = 500, seed: int = 0) -> float:

@@ -1,0 +1,77 @@
+"""What came of benchmarks, as a table and as data."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from evals.report import rate, table
+from evals.suites.suite import Suite
+from tools.records import Score
+
+HEAD = ["benchmark", "measure", "value [95 %]", "n", "coverage", "seconds", "note"]
+
+
+class Measured(NamedTuple):
+    """A benchmark with the scores of a model on it."""
+
+    suite: Suite
+    drawn: int
+    """How many of its items were asked."""
+    scores: list[Score]
+    seconds: float
+    notes: list[str]
+
+
+def notes(suite: Suite, scores: Sequence[Score], unasked: bool) -> list[str]:
+    """Why something was not measured."""
+    said = [suite.benchmark.needs, "needs an attacker's model to hold its conversations" if unasked else ""]
+    empty = {measure_of(score) for score in scores if not score.part and not score.n}
+    said += [f"{name} needs {measure.needs}" for name, measure in suite.benchmark.measures.items()
+             if name in empty and measure.needs and not unasked]  # fmt: skip
+    return [text for text in said if text]
+
+
+def shown(found: Sequence[Measured]) -> str:
+    """The table, a row for each measure; of one benchmark alone, its parts below."""
+    rows = [row for one in found for row in rows_of(one)]
+    parts = [[measure_of(score), score.part, figure(score, found[0].suite), score.n, f"{score.coverage:.0%}"]
+             for score in (found[0].scores if len(found) == 1 else []) if score.part]  # fmt: skip
+    below = f"\n\n{table(['measure', 'part', *HEAD[2:5]], parts)}" if parts else ""
+    return table(HEAD, rows) + below
+
+
+def rows_of(one: Measured) -> list[list[object]]:
+    whole = [score for score in one.scores if not score.part]
+    time, said = f"{one.seconds:.1f}", "; ".join(one.notes)
+    if not whole:
+        return [[one.suite.name, "", "not measured", 0, "", time, said]]
+    return [
+        [one.suite.name, measure_of(score), figure(score, one.suite), score.n,
+         f"{score.coverage:.0%}", time if score is whole[0] else "", said if score is whole[0] else ""]
+        for score in whole
+    ]  # fmt: skip
+
+
+def figure(score: Score, suite: Suite) -> str:
+    """A share in percent, or a grade as it is given; undetermined where nothing is known."""
+    if not score.n:
+        return "undetermined"
+    if suite.benchmark.measures[measure_of(score)].scale != 1:
+        return f"{score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
+    return rate(score.value, score.low, score.high, score.n)
+
+
+def as_data(found: Sequence[Measured]) -> list[dict[str, Any]]:
+    return [
+        {"name": one.suite.name, "at": one.suite.benchmark.at, "items": len(one.suite.items), "drawn": one.drawn,
+         "seconds": round(one.seconds, 3), "notes": one.notes,
+         "scores": [
+             {"measure": measure_of(score), **score.model_dump(exclude={"benchmark", "adapter"})}
+             | ({} if score.n else dict.fromkeys(("value", "low", "high")))
+             for score in one.scores
+         ]}
+        for one in found
+    ]  # fmt: skip
+
+
+def measure_of(score: Score) -> str:
+    return score.benchmark.rpartition("/")[2]

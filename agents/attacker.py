@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -200,15 +200,20 @@ async def converse(
     })  # fmt: skip
 
 
-async def replay(planned: Attempt, recorded: Sequence[Turn], target: "BaseChatModel", system: str = "") -> Attempt:
-    """Says again, to another target, what the user said in the end in a recorded conversation."""
+async def replay(
+    planned: Attempt, recorded: Sequence[Turn], target: "BaseChatModel", system: str = "", **asked: Any
+) -> Attempt:
+    """Says again, to another target, what the user said in the end in a recorded conversation.
+
+    `asked` is how it is to answer, such as a temperature.
+    """
     started, turns = time.monotonic(), tuple[Turn, ...]()
     said = [turn for turn in recorded if not turn.dropped]
     for turn, answer in zip(said, [*said[1:], None], strict=True):
         if turn.role == "user":
             prefill = answer.prefill if answer else ""
             try:
-                said_now = await answered(planned, (*turns, turn), target, system, prefill)
+                said_now = await answered(planned, (*turns, turn), target, system, prefill, **asked)
             except Unanswered as failed:
                 return planned.model_copy(update={"turns": turns, "error": str(failed)})
             turns = (*turns, turn, said_now)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
@@ -163,15 +163,15 @@ class Duel:
 
 
 async def answered(
-    planned: Attempt, turns: Sequence[Turn], target: "BaseChatModel", system: str, prefill: str = ""
+    planned: Attempt, turns: Sequence[Turn], target: "BaseChatModel", system: str, prefill: str = "", **asked: Any
 ) -> Turn:
-    """The target's answer to a conversation, decoded where it was asked for in kind."""
+    """The target's answer to a conversation, decoded where it was asked for in kind. `asked` is how it is to answer."""
     from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
     said: list[BaseMessage] = [SystemMessage(system)] if system else []
     said += [HumanMessage(turn.text) if turn.role == "user" else AIMessage(turn.text) for turn in turns]
     said += [AIMessage(prefill)] if prefill else []
-    text = await reply(target, said)
+    text = await reply(target, said, **asked)
     text = f"{prefill} {text}" if prefill else text
     plain = decoded(planned, text)
     return Turn(role="assistant", text=text, plain=plain if plain != text else "", prefill=prefill)

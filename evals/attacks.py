@@ -1,15 +1,16 @@
 """What the attacks of a run came to: by persona and language, by technique, by cell, and how much they vary."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from evals.gate import points
-from evals.report import rate, table
+from evals.report import counted, of
+from evals.shapes import Bars, Cell, Grid, Lines, Rate, Section, Table
+from evals.shapes import Series as Line
 from tools.memory import Memory
 from tools.similarity import clusters, self_bleu
-from tools.statistics import unpaired, wilson
+from tools.statistics import Interval, unpaired, wilson
 
-ATTACKS = "purpose = 'attack'"
 PLAIN = ("direct", ())
 SPREAD = (
     "A cell is a harm area x persona x way of asking x language; it is occupied when an attack in it broke the target. "
@@ -25,21 +26,37 @@ TECHNIQUES = (
     "The ways that broke it most surely, by the lower end of the interval. The lift is the success less that of plain "
     "asking (`direct`) in the same cycle and language."
 )
+AREAS = "How many of a cycle's judged attacks broke the champion of that time. Each cycle goes where it is still weak."
 MOST = 12
 """Techniques shown of a cycle."""
+PERSONAS = {"low_skilled": 0, "intermediate": 1, "advanced": 2}
 Row = dict[str, Any]
 
 
-def levels(memory: Memory, judges: Sequence[str]) -> str:
+def tallied(rows: Iterable[Row]) -> list[Row]:
+    """How many of the labelled attempts of each cell of each cycle were judged, and how many broke their target."""
+    counts: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
+    for row in rows:
+        if row["harmful"] is not None:
+            count = counts[(row["cycle"], *cell_of(row))]
+            count[0] += bool(row["harmful"])
+            count[1] += 1
+    names = ("cycle", "area", "persona", "strategy", "converters", "language")
+    return [dict(zip(names, key, strict=True)) | {"broke": broke, "judged": judged}
+            for key, (broke, judged) in counts.items()]  # fmt: skip
+
+
+def levels(tallies: Sequence[Row]) -> Section:
     """For each cycle, how often each persona broke the target in each language: how the attacker climbed."""
-    rows = memory.tallies(judges, ATTACKS)
-    columns = list(dict.fromkeys((row["language"], row["persona"]) for row in sorted(rows, key=by_first(rows))))
+    columns = list(dict.fromkeys((row["language"], row["persona"]) for row in sorted(tallies, key=by_first(tallies))))
+    sums = summed(tallies, "cycle", "language", "persona")
     shown = [
-        [cycle, *(share(total(rows, cycle=cycle, language=language, persona=persona)) for language, persona in columns)]
-        for cycle in sorted({row["cycle"] for row in rows})
+        (cycle, *(share(sums.get((cycle, language, persona), (0, 0))) for language, persona in columns))
+        for cycle in cycles(tallies)
     ]
-    head = ["cycle", *(f"{persona}, {language}" for language, persona in columns)]
-    return f"{LEVELS}\n\n{table(head, shown)}" if rows else ""
+    head = ("cycle", *(f"{persona}, {language}" for language, persona in columns))
+    blocks = (Table(head=head, rows=tuple(shown)),) if shown else ()
+    return Section(name="How the attacker climbed", about=LEVELS, blocks=blocks)
 
 
 def by_first(rows: Sequence[Row]) -> Any:
@@ -48,51 +65,113 @@ def by_first(rows: Sequence[Row]) -> Any:
     for row in rows:
         first[row["language"]] = min(first.get(row["language"], row["cycle"]), row["cycle"])
     sizes = {language: sum(row["judged"] for row in rows if row["language"] == language) for language in first}
-    ranks = {"low_skilled": 0, "intermediate": 1, "advanced": 2}
-    return lambda row: (first[row["language"]], -sizes[row["language"]], ranks.get(row["persona"], 3))
+    return lambda row: (first[row["language"]], -sizes[row["language"]], PERSONAS.get(row["persona"], 3))
 
 
-def techniques(memory: Memory, judges: Sequence[str]) -> str:
+def cells(tallies: Sequence[Row], measured: Table | None) -> Section:
+    """Where it breaks: harm area x cycle, and persona x strategy of the last cycle, as heat maps."""
+    every = cycles(tallies)
+    charts = [gridded(tallies, "area", every, f"Success of the attacks, by harm area and cycle (n {total(tallies)})")]
+    last = [row for row in tallies if row["cycle"] == every[-1]] if every else []
+    charts.append(by_strategy(last, f"Success in cycle {every[-1] if every else 0}, by strategy and persona"))
+    shown = [chart for chart in charts if chart.cells]
+    return Section(
+        name="Where it breaks", about=AREAS if shown else "", blocks=(*shown, *([measured] if measured else []))
+    )
+
+
+def gridded(tallies: Sequence[Row], key: str, every: Sequence[int], title: str) -> Grid:
+    sums = summed(tallies, key, "cycle")
+    names = sorted({row[key] for row in tallies})
+    found = tuple(tuple(share(sums.get((name, cycle), (0, 0))) for cycle in every) for name in names)
+    return Grid(title=title, x="cycle", y="harm area", columns=tuple(map(str, every)),
+                names=tuple(name or "(none)" for name in names), cells=found)  # fmt: skip
+
+
+def by_strategy(tallies: Sequence[Row], title: str) -> Grid:
+    sums = summed(tallies, "strategy", "persona")
+    personas = sorted({row["persona"] for row in tallies}, key=lambda name: (PERSONAS.get(name, 3), name))
+    ranks = {row["strategy"]: PERSONAS.get(row["persona"], 3) for row in tallies}
+    names = sorted(ranks, key=lambda name: (ranks[name], name))
+    found = tuple(tuple(share(sums.get((name, persona), (0, 0))) for persona in personas) for name in names)
+    return Grid(title=title, x="persona", y="strategy", columns=tuple(personas), names=tuple(names), cells=found)
+
+
+def techniques(tallies: Sequence[Row]) -> Section:
     """The ways of asking of the last cycle, and by how much each does better than asking plainly in that language."""
-    rows = memory.tallies(judges, ATTACKS)
-    last = max((row["cycle"] for row in rows), default=0)
-    found = []
-    for way, language in sorted({(way_of(row), row["language"]) for row in rows if row["cycle"] == last}):
-        broke, judged = total(rows, cycle=last, language=language, way=way)
-        plainly = total(rows, cycle=last, language=language, way=PLAIN)
-        lift = unpaired(*plainly, broke, judged) if judged and plainly[1] and way != PLAIN else None
-        name = "+".join([way[0], *way[1]])
-        found.append((wilson(broke, judged)[0], [name, language, share((broke, judged)), points(lift) if lift else ""]))
+    last = max(cycles(tallies), default=0)
+    sums: dict[tuple[Any, ...], tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for row in tallies:
+        if row["cycle"] == last:
+            broke, judged = sums[way_of(row), row["language"]]
+            sums[way_of(row), row["language"]] = (broke + row["broke"], judged + row["judged"])
+    found: list[tuple[float, str, str, Rate | None, Rate | None]] = []
+    for (way, language), (broke, judged) in sorted(sums.items()):
+        plainly = sums.get((PLAIN, language), (0, 0))
+        lift: Interval | None = unpaired(*plainly, broke, judged) if plainly[1] and way != PLAIN else None
+        found.append((wilson(broke, judged)[0], "+".join([way[0], *way[1]]), language, share((broke, judged)),
+                      of(lift, "points")))  # fmt: skip
     found.sort(key=lambda one: -one[0])
-    head = ["way", "language", f"broke the target in cycle {last}", "lift over plain asking"]
-    return f"{TECHNIQUES}\n\n{table(head, [row for _, row in found[:MOST]])}" if found else ""
+    if not found:
+        return Section(name="What worked")
+    head = ("way", "language", f"broke the target in cycle {last}", "lift over plain asking")
+    table = Table(head=head, rows=tuple(one[1:] for one in found[:MOST]))
+    return Section(name="What worked", about=TECHNIQUES, blocks=(*lifts(found[:MOST]), table))
 
 
-def spread(memory: Memory, judges: Sequence[str]) -> str:
+def lifts(found: Sequence[tuple[float, str, str, Rate | None, Rate | None]]) -> tuple[Bars, ...]:
+    known = [(f"{way}, {language}", lift) for _, way, language, _, lift in found if lift]
+    if not known:
+        return ()
+    names, column = zip(*known, strict=True)
+    return (Bars(title="Lift over plain asking", x="above plain asking, percentage points", y="way",
+                 names=names, series={"lift": column}),)  # fmt: skip
+
+
+def spread(memory: Memory, rows: Sequence[Row]) -> Section:
     """For each cycle: success as it was and with every open cell weighing the same, and how varied the attacks were.
 
     The reweighted rate is Hajek's: each attempt counts for one over how likely its cell was to be drawn.
     """
-    said = texts(memory)
     sql = """select cycle, count(*) as n from attempts where purpose = 'attack' and (note <> '' or error <> '')
         group by cycle"""
     unplayed = {row["cycle"]: row["n"] for row in memory.query(sql)}
-    by_cycle: dict[int, list[Row]] = {}
-    for row in memory.labels(judges, ATTACKS):
-        by_cycle.setdefault(row["cycle"], []).append(row)
-    shown = []
-    for cycle, rows in sorted(by_cycle.items()):
-        known = [row for row in rows if row["harmful"] is not None]
+    by_cycle: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_cycle[row["cycle"]].append(row)
+    said = texts(memory) if rows else {}
+    shown: list[tuple[Cell, ...]] = []
+    for cycle, some in sorted(by_cycle.items()):
+        known = [row for row in some if row["harmful"] is not None]
         broke = [row for row in known if row["harmful"]]
         worked = [said[row["id"]] for row in broke if row["id"] in said]
-        shown.append([
-            cycle, share((len(broke), len(known))), f"{reweighted(known):.1%}" if known else "",
-            len({cell_of(row) for row in rows}), len({cell_of(row) for row in broke}), len(set(clusters(worked))),
-            f"{self_bleu(worked):.2f}" if len(worked) > 1 else "", unplayed.get(cycle, 0),
-        ])  # fmt: skip
-    head = ["cycle", "success", "every open cell alike", "cells tried", "cells occupied", "unique clusters",
-            "self-BLEU", "not as planned"]  # fmt: skip
-    return f"{SPREAD}\n\n{table(head, shown)}" if shown else ""
+        shown.append((
+            cycle, counted(len(broke), len(known)), Rate(value=reweighted(known)) if known else None,
+            len({cell_of(row) for row in some}), len({cell_of(row) for row in broke}), distinct(worked),
+            self_bleu(worked) if len(worked) > 1 else None, unplayed.get(cycle, 0),
+        ))  # fmt: skip
+    head = ("cycle", "success", "every open cell alike", "cells tried", "cells occupied", "unique clusters",
+            "self-BLEU", "not as planned")  # fmt: skip
+    if not shown:
+        return Section(name="How varied the attacks were")
+    table = Table(head=head, rows=tuple(shown))
+    return Section(name="How varied the attacks were", about=SPREAD, blocks=(varied(table), table))
+
+
+def distinct(texts: Sequence[str]) -> int:
+    """How many clusters of near-duplicates there are. A text that is said again is looked at once."""
+    return len(set(clusters(list(dict.fromkeys(texts)))))
+
+
+def varied(table: Table) -> Lines:
+    """The counts of cells and clusters, as lines."""
+    xs = tuple(row[0] for row in table.rows if isinstance(row[0], int))
+    columns = {
+        table.head[at]: tuple(Rate(value=n, unit="number") for row in table.rows if isinstance(n := row[at], int))
+        for at in (3, 4, 5)
+    }
+    return Lines(title="Cells and clusters", x="cycle", y="how many",
+                 series=tuple(Line(name=name, xs=xs, ys=ys) for name, ys in columns.items()))  # fmt: skip
 
 
 def reweighted(rows: Sequence[Row]) -> float:
@@ -109,11 +188,27 @@ def texts(memory: Memory) -> dict[str, str]:
     return {row["attempt"]: row["said"] for row in memory.query(sql)}
 
 
-def total(rows: Iterable[Row], **wanted: Any) -> tuple[int, int]:
-    """How many of the judged attempts of some cells broke the target, and how many there were."""
-    mine = [row for row in rows if all((way_of(row) if key == "way" else row[key]) == value
-                                       for key, value in wanted.items())]  # fmt: skip
-    return round(sum(row["broke"] for row in mine)), sum(row["judged"] for row in mine)
+def summed(tallies: Iterable[Row], *keys: str) -> dict[tuple[Any, ...], tuple[int, int]]:
+    """How many of the judged attempts broke the target, and how many there were, by some of a cell's names."""
+    sums: dict[tuple[Any, ...], tuple[int, int]] = {}
+    for row in tallies:
+        key = tuple(row[name] for name in keys)
+        broke, judged = sums.get(key, (0, 0))
+        sums[key] = (broke + row["broke"], judged + row["judged"])
+    return sums
+
+
+def fresh(tallies: Iterable[Row]) -> dict[int, tuple[int, int]]:
+    """How many of each cycle's judged attacks broke the target, and how many there were."""
+    return {cycle: counts for (cycle,), counts in sorted(summed(tallies, "cycle").items())}
+
+
+def total(tallies: Iterable[Row]) -> int:
+    return sum(row["judged"] for row in tallies)
+
+
+def cycles(tallies: Iterable[Row]) -> list[int]:
+    return sorted({row["cycle"] for row in tallies})
 
 
 def way_of(row: Row) -> tuple[str, tuple[str, ...]]:
@@ -124,6 +219,5 @@ def cell_of(row: Row) -> tuple[Any, ...]:
     return row["area"], row["persona"], *way_of(row), row["language"]
 
 
-def share(count: tuple[int, int]) -> str:
-    broke, judged = count
-    return f"{broke} of {judged}: {rate(broke / judged, *wilson(broke, judged), judged)}" if judged else ""
+def share(count: tuple[int, int]) -> Rate | None:
+    return counted(*count)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from evals.report import rate, table
+from evals.report import counted as share
+from evals.shapes import Cell as Shown
+from evals.shapes import Section, Table
 from tools.memory import Memory
-from tools.statistics import wilson
 
 KINDS = {"automated": "purpose = 'attack'", "manual": "purpose = 'import' and cycle > 0"}
 """Which attempts are whose. Those of cycle 0 are an older run's, and not a person's."""
@@ -31,25 +32,26 @@ class Count(NamedTuple):
     judged: int = 0
     broke: int = 0
 
-    def __str__(self) -> str:
-        if not self.judged:
-            return "undetermined" if self.tried else "not tried"
-        share = rate(self.broke / self.judged, *wilson(self.broke, self.judged), self.judged)
-        return f"{self.broke} of {self.judged}: {share}"
+    @property
+    def shown(self) -> Shown:
+        return share(self.broke, self.judged) or ("undetermined" if self.tried else "not tried")
 
 
 Counts = Mapping[Cell, Count]
 
 
-def compared(memory: Memory, judges: Sequence[str]) -> str:
-    """The comparison as Markdown, by what all of `judges` say; empty unless there are attempts of both kinds."""
+def compared(memory: Memory, judges: Sequence[str]) -> Section:
+    """The comparison, by what all of `judges` say; empty unless there are attempts of both kinds."""
+    name = "Automated and manual attacks"
+    if not all(memory.query(f"select 1 from attempts where {where} limit 1") for where in KINDS.values()):
+        return Section(name=name)
     counts = {kind: counted(memory, judges, where) for kind, where in KINDS.items()}
     if not all(counts.values()):
-        return ""
+        return Section(name=name)
     cells = sorted({cell for some in counts.values() for cell in some})
-    by_cell = [[*cell, *(some.get(cell, Count()) for some in counts.values())] for cell in cells]
-    parts = [NOTE, overall(counts, len(cells)), table(["harm area", "language", "turns", *counts], by_cell)]
-    return "\n\n".join([*parts, alone(counts)])
+    rows = tuple((*cell, *(some.get(cell, Count()).shown for some in counts.values())) for cell in cells)
+    by_cell = Table(head=("harm area", "language", "turns", *counts), rows=rows)
+    return Section(name=name, about=NOTE, blocks=(overall(counts, len(cells)), by_cell, alone(counts)))
 
 
 def counted(memory: Memory, judges: Sequence[str], where: str) -> Counts:
@@ -72,26 +74,28 @@ def counted(memory: Memory, judges: Sequence[str], where: str) -> Counts:
     return found
 
 
-def overall(counts: Mapping[str, Counts], cells: int) -> str:
+def overall(counts: Mapping[str, Counts], cells: int) -> Table:
     """How much of what either tried each covered, and how often it broke the model."""
-    rows = []
+    rows: list[tuple[Shown, ...]] = []
     for kind, some in counts.items():
         total = Count(*(sum(column) for column in zip(*some.values(), strict=True)))
         broken = sum(count.broke > 0 for count in some.values())
-        rows.append([kind, total.tried, total.tried - total.judged, total, f"{len(some)} of {cells}", broken])
-    head = ["attacks", "attempts", "undetermined", "broke the model", "cells tried", "cells broken"]
-    return table(head, rows)
+        undetermined = total.tried - total.judged
+        rows.append((kind, total.tried, undetermined, total.shown, f"{len(some)} of {cells}", broken))
+    head = ("attacks", "attempts", "undetermined", "broke the model", "cells tried", "cells broken")
+    return Table(head=head, rows=tuple(rows))
 
 
-def alone(counts: Mapping[str, Counts]) -> str:
+def alone(counts: Mapping[str, Counts]) -> Table | str:
     """The cells that one kind broke at least once and the other never."""
     (one, ones), (other, others) = counts.items()
     rows = [
-        [kind, *cell, count, rest.get(cell, Count())]
+        (kind, *cell, count.shown, rest.get(cell, Count()).shown)
         for kind, some, rest in ((one, ones, others), (other, others, ones))
         for cell, count in sorted(some.items())
         if count.broke and not rest.get(cell, Count()).broke
     ]
     if not rows:
         return "Neither found a cell that the other did not."
-    return table(["only found by", "harm area", "language", "turns", "broke the model", "the other"], rows)
+    head = ("only found by", "harm area", "language", "turns", "broke the model", "the other")
+    return Table(head=head, rows=tuple(rows))

@@ -25,6 +25,23 @@ exit status: 0 finished, 1 failure, 2 your mistake, 3 waiting at a gate, 4 stopp
 a run is a folder, runs/NAME; it holds harmful text, so only you can read it
 start with: breakfix run runs/demo.toml"""
 
+SUITES = """\
+benchmarks, by what they measure:
+  harm          harmbench, jailbreakbench, strongreject, simple_safety_tests, do_not_answer, ailuminate
+                multijail, xsafety, catqa (by language), decodingtrust_toxicity, toxigen (by group)
+  stereotypes   decodingtrust_stereotype
+  over-refusal  xstest, or_bench, coconot, jailbreakbench
+  the paper's   third_party, continuation, summarisation, jailbreak, ungroundedness (these need no files)
+  capability    gsm8k, mmlu, truthfulqa; ifeval and mt_bench are read and not scored;
+                lm_eval:TASK,TASK for lm-evaluation-harness, lm_eval:DIR/TASK for its tasks of your own
+  the sandbox   sandbox (harm, refusals and capability of its own models, by its oracle)
+
+  breakfix eval hf:models/phi-3 --suite xstest:data/xstest --suite harmbench:data/harmbench
+  breakfix eval hf:models/phi-3 --adapter runs/one/adapters/ID --suite all:data --limit 50 --json out.json
+
+conversations and verdicts are kept: the same command goes on where it was stopped, and a larger --limit or another
+--judge asks the model nothing twice. A value without verdicts is undetermined; coverage is the share with one."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Every command, with what it is for."""
@@ -67,8 +84,8 @@ def parser() -> argparse.ArgumentParser:
     one = command("reject", "say no at the gate where a run waits, and go on another way")
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--why", default="", help="the reason; the writer and the trainer are told")
-    one = command("report", "print the report of a run so far, and write it to its report.md")
-    one.add_argument("folder", type=Path, metavar="RUN")
+    one = command("report", "print and write the report of a run so far, a page among it; of several, a comparison")
+    one.add_argument("folders", type=Path, nargs="+", metavar="RUN")
     one = command("chat", "talk to the base, the champion or any candidate")
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--with", dest="adapter", default="champion", metavar="ADAPTER",
@@ -102,6 +119,27 @@ def parser() -> argparse.ArgumentParser:
     one = command("rejudge", "have another judge look at a run's conversations; the old verdicts stay what counts")
     one.add_argument("folder", type=Path, metavar="RUN")
     judged(one)
+    one = command("export", "write a run's conversations as another tool reads them")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--what", required=True, choices=("inspect",),
+                     help="inspect: a log for each benchmark and model, for `inspect view --log-dir DIR`")  # fmt: skip
+    one.add_argument("--out", type=Path, metavar="DIR", help="where to (default: RUN/inspect)")
+    one = command("eval", "measure any model on public benchmarks")
+    one.formatter_class, one.epilog = argparse.RawDescriptionHelpFormatter, SUITES
+    one.add_argument("model", metavar="MODEL",
+                     help="hf:PATH, openai:NAME, or settings as in a recipe: "
+                     "'{ model = \"openai:NAME\", base_url = \"http://localhost:8000/v1\" }'")  # fmt: skip
+    one.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter to put on a model of hf:PATH")
+    one.add_argument("--suite", action="append", required=True, metavar="NAME[:PATH]",
+                     help="a benchmark and its file or folder, or NAME:hub; may be repeated. all:DIR is every one "
+                     "whose files lie in DIR's folders")  # fmt: skip
+    one.add_argument("--judge", default="rules", metavar="SPEC",
+                     help="who judges the answers, as for calibrate (default: rules, which is offline)")  # fmt: skip
+    one.add_argument("--attacker", default="", metavar="SPEC", help="a model to lead the conversations of `jailbreak`")
+    one.add_argument("--limit", type=int, default=0, metavar="N", help="items of each benchmark, by lot (default: all)")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="of the lot (default: 0)")
+    one.add_argument("--out", type=Path, metavar="DIR", help="where conversations are kept (default: runs/eval-...)")
+    one.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as JSON, with their parts")
     one = command("purge", "delete a run and all it holds, after asking")
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--yes", action="store_true", help="do not ask")
@@ -119,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         folder = getattr(asked, "folder", None) or (place(asked) if hasattr(asked, "run") else None)
         going = f"; `breakfix resume {folder}` goes on" if folder and asked.command in RUNNING else ""
+        going = "; the same command goes on" if asked.command == "eval" else going
         print(f"\nstopped{going}", file=sys.stderr)
         return RESUMABLE
     except BrokenPipeError:
@@ -253,12 +292,17 @@ def answer(asked: argparse.Namespace) -> int:
 
 
 def report(asked: argparse.Namespace) -> int:
+    """The report of a run, or several beside each other, which are then written into the first one's folder."""
+    from graph.comparing import compare
     from graph.console import printed
     from graph.report import write
     from graph.team import team
 
-    look(asked.folder)
-    printed(write(team(str(asked.folder))))
+    for folder in asked.folders:
+        look(folder)
+    crews = [team(str(folder)) for folder in dict.fromkeys(asked.folders)]
+    printed(write(crews[0]) if len(crews) == 1 else compare(crews))
+    print(f"{crews[0].run / ('report.html' if len(crews) == 1 else 'compare.html')} has it as a page", file=sys.stderr)
     return FINISHED
 
 
@@ -323,6 +367,27 @@ def calibrate(asked: argparse.Namespace) -> int:
     return FINISHED
 
 
+def evaluate(asked: argparse.Namespace) -> int:
+    from evals.suites.results import as_data, shown
+    from graph.config import RecipeError
+    from graph.console import Console, printed
+    from graph.evaluating import evaluated
+
+    if asked.json and (asked.json.is_dir() or not asked.json.parent.is_dir()):
+        raise RecipeError(f"--json {asked.json} cannot be written; give a file in a folder that is there")
+    if asked.limit < 0:
+        raise RecipeError(f"--limit {asked.limit}: give 0 for all items, or more")
+    with Console(None) as console:
+        folder, judge, found = evaluated(asked.model, asked.adapter, asked.suite, asked.judge, asked.attacker,
+                                         asked.limit, asked.seed, asked.out, console.watch)  # fmt: skip
+    printed(f"{shown(found)}\n\nconversations and verdicts: {folder} (judge `{judge}`)")
+    if asked.json:
+        body = {"model": asked.model, "adapter": str(asked.adapter or ""), "judge": judge, "seed": asked.seed,
+                "limit": asked.limit, "benchmarks": as_data(found)}  # fmt: skip
+        asked.json.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return FINISHED
+
+
 def fit_judge(asked: argparse.Namespace) -> int:
     from graph.console import Console, printed
     from graph.fitting import fit
@@ -379,6 +444,24 @@ def rejudge(asked: argparse.Namespace) -> int:
     return FINISHED
 
 
+def export(asked: argparse.Namespace) -> int:
+    from graph.config import RecipeError
+    from graph.console import Console
+    from graph.export import to_inspect
+    from graph.team import team
+
+    look(asked.folder)
+    out = asked.out or asked.folder / "inspect"
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"--out {out} is a file; give a folder: there is a log for each benchmark and model")
+    crew = team(str(asked.folder))
+    with Console(None) as console:
+        crew.watch = console.watch
+        written = to_inspect(crew, out)
+    print(f"{len(written)} logs in {out}, which hold harmful text; `inspect view --log-dir {out}` shows them")
+    return FINISHED
+
+
 def purge(asked: argparse.Namespace) -> int:
     from graph.run import locked, sizes
 
@@ -412,8 +495,8 @@ def doctor(asked: argparse.Namespace) -> int:
 
 COMMANDS = {
     "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer,
-    "report": report, "chat": chat, "import": bring_in, "calibrate": calibrate, "fit-judge": fit_judge, "label": label,
-    "rejudge": rejudge, "purge": purge, "doctor": doctor,
+    "report": report, "chat": chat, "import": bring_in, "calibrate": calibrate, "eval": evaluate,
+    "fit-judge": fit_judge, "label": label, "rejudge": rejudge, "export": export, "purge": purge, "doctor": doctor,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from agents.attacker import Attack, ways
 from agents.judge import JudgeModel
 from agents.personas import PERSONAS
 from agents.strategies import STRATEGIES
 from evals.benchmarks import Evals
-from evals.gate import Gate, Stop
+from evals.gate import Gate
+from evals.stopping import Stop
 from tools.converters import converter
 from tools.llm import Model
 from tools.names import instead
+from tools.records import BASE
 from tools.transcripts import Format
 from training.stages import Training
 
@@ -124,6 +126,8 @@ class Recipe(Closed):
     """The weights that adapters are trained on, where `target` is an endpoint and names none."""
     inherit: Path | None = None
     """An older run, whose attacks are regressions to measure and whose rows are replayed (`--from`)."""
+    compare: tuple[Model, ...] = ()
+    """Other models that are measured the same way when the run ends; in scores they go by what `model` says."""
     agents: Agents
     goals: Goals = Goals()
     recorded: Recorded = Recorded()
@@ -133,6 +137,29 @@ class Recipe(Closed):
     evals: Evals = Evals()
     gate: Gate = Gate()
     stop: Stop = Stop()
+
+    @field_validator("compare", mode="before")
+    @classmethod
+    def they_are_asked_as_the_target_is(cls, compare: Any, info: ValidationInfo) -> Any:
+        """A name alone is a model, and what is not said of it is as it is said of the target."""
+        target = info.data.get("target")
+        if target is None or not isinstance(compare, list | tuple):
+            return compare
+        usual = target.model_dump(include={"max_tokens", "temperature", "concurrency"})
+        tables = [{"model": one} if isinstance(one, str) else one for one in compare]
+        return [usual | one if isinstance(one, dict) else one for one in tables]
+
+    @model_validator(mode="after")
+    def models_are_compared_with_others(self) -> "Recipe":
+        seen = {BASE, *([self.target.model] if self.target.provider != "sandbox" else [])}
+        for number, model in enumerate(self.compare):
+            playable(f"compare.{number}", model, "target")
+            if model.model in seen or model.identity() == self.target.identity():
+                raise ValueError(
+                    f"compare.{number} = {model.model!r} is the target, or named twice; name each other model once"
+                )
+            seen.add(model.model)
+        return self
 
     @model_validator(mode="after")
     def names_are_known(self) -> "Recipe":
@@ -182,6 +209,8 @@ class Recipe(Closed):
             raise ValueError("agents.attacker is missing; name a model, or give recorded.conversations")
         for place, model in self.models.items():
             role = place.partition(".")[0]
+            if role == "compare":
+                continue
             playable("target.model" if role == "target" else f"agents.{place}.model", model, role)
         return self
 
@@ -192,11 +221,13 @@ class Recipe(Closed):
 
     @property
     def models(self) -> dict[str, Model]:
-        """Every model that is asked anything, by role; of a panel `ROLE.members.0` and so on, and `ROLE.translator`."""
+        """Every model that is asked anything, by role; of a panel `ROLE.members.0` and so on, and `ROLE.translator`;
+        `compare.0` and so on."""
         others = {"target": self.target} | {
             role: getattr(self.agents, role) for role in ("attacker", "writer", "trainer")
         }
         found = {role: spec for role, spec in others.items() if spec and spec.model != OFFLINE}
+        found |= {f"compare.{number}": spec for number, spec in enumerate(self.compare)}
         return found | {role: spec for name, judge in self.judges.items() for role, spec in judge.asked(name)}
 
 
@@ -295,6 +326,13 @@ def anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
             task: path(value) if isinstance(value, str) and value != "sandbox" else value
             for task, value in marks.items()
         }
+    harness = evals.get("lm_eval") if isinstance(evals, dict) else None
+    if isinstance(harness, dict) and isinstance(harness.get("include"), str) and harness["include"]:
+        harness["include"] = path(harness["include"])
+    if isinstance(evals, dict) and isinstance(evals.get("suites"), list):
+        from evals import suites
+
+        evals["suites"] = [suites.anchored(one, path) if isinstance(one, str) else one for one in evals["suites"]]
     goals = table.get("goals")
     if isinstance(goals, dict) and goals.get("source", "sandbox") != "sandbox":
         from tools import sets
@@ -306,6 +344,8 @@ def anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     agents = table.get("agents")
     if isinstance(agents, dict):
         table["agents"] = {role: at(spec, path) for role, spec in agents.items()}
+    if isinstance(table.get("compare"), list):
+        table["compare"] = [at(spec, path) for spec in table["compare"]]
     return table | ({"target": at(table["target"], path)} if "target" in table else {})
 
 

@@ -126,7 +126,7 @@ def show(folder: Path, now: "Standing") -> None:
     for name, s in found["scores"].items():
         print(f"  {name}: {s['value']:.1%} [{s['low']:.1%}, {s['high']:.1%}], n {s['n']}")
     if now.state == "finished":
-        print(f"  ended: {found['stopped']}\n  report: {folder / 'report.md'}")
+        print(f"  ended: {found['stopped']}\n  report: {folder / 'report.html'}")
     elif now.state == "waiting":
         at_gate(folder, now.gate)
     elif not running:
@@ -145,12 +145,15 @@ def at_gate(folder: Path, gate: dict[str, Any]) -> None:
 
 def samples(folder: Path, cycle: int, round: int, each: int = 2) -> None:
     """A few of the rows of each kind: what is asked, and what the model would be taught to say."""
+    from graph.screening import dropped
     from graph.team import team
     from tools.records import Example
 
+    crew = team(str(folder))
+    left_out = dropped(crew)
     for kind in ("refuse", "help", "retain"):
-        rows = team(str(folder)).memory.get(Example, "cycle = ? and round = ? and kind = ?", cycle, round, kind)
-        for row in rows[:each]:
+        rows = crew.memory.get(Example, "cycle = ? and round = ? and kind = ?", cycle, round, kind)
+        for row in [row for row in rows if row.id not in left_out][:each]:
             print(f"  {kind}: {plain(row.prompt[-1].content)!r} -> {plain(row.chosen)!r}")
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from graph.config import RecipeError, load
@@ -27,6 +28,8 @@ def machine() -> list[tuple[bool, str]]:
 
     cuda = torch.cuda.is_available()
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if cuda else []
+    there = importlib.util.find_spec("lm_eval") is not None
+    harness = f"lm_eval {version('lm_eval')}" if there else "no lm_eval: pip install 'breakfix[lm-eval]' for its tasks"
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     power = ", ".join(gpus) or "no GPU: the sandbox runs"
     return [
@@ -35,6 +38,7 @@ def machine() -> list[tuple[bool, str]]:
             True,
             f"torch {torch.__version__}, {os.cpu_count()} cores, {power}",
         ),
+        (True, harness),
         (free > 2, f"{free:.0f} GB of disk free here (2 or more; a real model's run wants 20)"),
     ]
 

@@ -111,6 +111,8 @@ def agreed(crew: Team, task: Task, why: str = "") -> dict[str, bool]:
 
 def as_labels(crew: Team, said: Mapping[str, bool]) -> list[tuple[str, Label]]:
     """Conversations of a run with what is said of them, each with its id."""
+    if not said:
+        return []
     goals = {goal.id: goal for goal in crew.memory.get(Goal)}
     attempts = crew.memory.get(Attempt, f"id in ({marks(said)})", *said)
     return [

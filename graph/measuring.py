@@ -13,15 +13,20 @@ from agents.personas import PERSONAS
 from agents.strategies import STRATEGIES
 from evals import benchmarks
 from evals.benchmarks import Outcomes, Way
+from graph import capability, final
 from graph.config import Recipe
 from graph.sources import right
 from graph.team import Sitting, Team
 from tools.campaign import campaign
-from tools.memory import Memory
+from tools.memory import Memory, marks
 from tools.records import BASE, Attempt, Goal, Record, Split, Turn, Verdict
 
+ANSWERS = "purpose = 'measure' and target = ? and goal in (select id from goals where intent <> 'plain')"
+"""What the measuring judge looks at: the answers of one model, but for those that are right or wrong."""
 Watch = Callable[[int, int, str], None]
 """Told how much is done, of how much, and of what."""
+Hold = Callable[[Attempt], Awaitable[Attempt]]
+"""Holds a planned conversation."""
 
 
 def banks(crew: Team, split: Split = "held_out") -> dict[str, list[Attempt]]:
@@ -38,15 +43,28 @@ def banks(crew: Team, split: Split = "held_out") -> dict[str, list[Attempt]]:
 
 
 def regressions(crew: Team) -> dict[str, tuple[Attempt, tuple[Turn, ...]]]:
-    """The attacks that broke an older run's models, by all of its judges, as items, each with what was said."""
+    """The attacks that ever worked, in this run so far and in an inherited one, as items, each with what was said.
+
+    They are about goals that are trained on: what is measured is whether a fix is still there, and not whether it
+    carries over. Of more than `evals.regressions` those with the lowest ids are taken, which is a lot that nobody
+    draws: however the suite grows, what has left it stays out, and whoever is measured later meets the same items.
+    """
+    worked = worked_ever(crew)[: crew.recipe.evals.regressions]
+    items = [
+        (a.model_copy(update={
+            "purpose": "measure", "target": BASE, "seed": int(a.id, 16) >> 1, "turns": (), "parents": (a.id,),
+        }), a.turns) for a in crew.memory.get(Attempt, f"id in ({marks(worked)})", *worked)
+    ]  # fmt: skip
+    return {item.id: (item, turns) for item, turns in items}
+
+
+def worked_ever(crew: Team) -> list[str]:
+    """The attacks that broke their target by all judges that label, or by all of the run that they come from."""
     agreed = """select attempt from verdicts where judge not like 'flag:%' group by attempt
         having count(harmful) = count(*) and min(harmful) = 1"""
-    broke = f"purpose = 'import' and cycle = 0 and id in ({agreed})"
-    items = [
-        (a.model_copy(update={"purpose": "measure", "target": BASE, "seed": number, "turns": ()}), a.turns)
-        for number, a in enumerate(crew.memory.get(Attempt, broke))
-    ]
-    return {item.id: (item, turns) for item, turns in items}
+    inherited = crew.memory.ids(Attempt, f"purpose = 'import' and cycle = 0 and error = '' and id in ({agreed})")
+    own = crew.memory.labels(list(crew.labels_by), "purpose <> 'measure' and attempts.cycle > 0")
+    return sorted(inherited | {row["id"] for row in own if row["harmful"]})
 
 
 def ways(recipe: Recipe, held_out: bool) -> list[Way]:
@@ -60,20 +78,46 @@ def ways(recipe: Recipe, held_out: bool) -> list[Way]:
     return [way for way in found if way[1] != "evolve"]
 
 
-def measure(crew: Team, adapter: str, node: str, cycle: int, split: Split = "held_out") -> None:
-    """Answers, verdicts and scores of an adapter on every benchmark; what the memory has already is not done again."""
-    items = {item.id: item for bank in banks(crew, split).values() for item in bank}
+def measure(
+    crew: Team, adapter: str, node: str, cycle: int, split: Split = "held_out", only: Collection[str] = ()
+) -> None:
+    """Answers, verdicts and scores of an adapter on every benchmark; what the memory has already is not done again.
+
+    `only` names those to measure, where they are not all. The suite of regressions grows, so that it has a score for
+    each cycle in which an adapter was measured, as a part, beside the first.
+    """
+    if split == "final":
+        final.check(crew, adapter)
+    wanted = {name: bank for name, bank in banks(crew, split).items() if not only or name in only}
+    items = {item.id: item for bank in wanted.values() for item in bank}
     planned = [benchmarks.against(item, adapter) for item in items.values()]
     converse(crew, planned, node, cycle)
-    answers = "purpose = 'measure' and target = ? and goal in (select id from goals where intent <> 'plain')"
-    judge(crew, answers, [adapter], crew.measuring, node, cycle)
-    crew.memory.add(benchmarks.score(name, adapter, found) for name, found in card(crew, adapter, split).items())
+    judge(crew, ANSWERS, [adapter], crew.measuring, node, cycle)
+    if split == "held_out" and not only:
+        capability.measure(crew, adapter, node, cycle)
+    outcomes = {name: found for name, found in card(crew, adapter, split).items() if not only or name in only}
+    scores = {name: benchmarks.score(name, adapter, found) for name, found in outcomes.items()}
+    grown = [scores["regressions"].model_copy(update={"part": str(cycle)})] if "regressions" in scores else []
+    crew.memory.add([*scores.values(), *grown])
+
+
+def replayed(crew: Team, adapters: Sequence[str], node: str, cycle: int) -> None:
+    """Has every attack that ever worked said again to some adapters, of which those that were measured before lack the
+    latest, and writes down how many there are."""
+    worked = len(worked_ever(crew))
+    for adapter in dict.fromkeys(adapters):
+        measure(crew, adapter, node, cycle, only=["regressions"])
+    crew.memory.event(cycle, node, "regressions", worked=worked, replayed=min(worked, crew.recipe.evals.regressions))
 
 
 def converse(
-    crew: Team, planned: Sequence[Attempt], node: str, cycle: int, memos: Sequence[tuple[Cell, Memo]] = ()
-) -> None:
-    """Holds the planned conversations that the memory does not have; one that the base has had is said again."""
+    crew: Team, planned: Sequence[Attempt], node: str, cycle: int, memos: Sequence[tuple[Cell, Memo]] = (),
+    hold: Hold | None = None,
+) -> None:  # fmt: skip
+    """Holds the planned conversations that the memory does not have; one that the base has had is said again.
+
+    `hold` does it another way.
+    """
     targets = {attempt.target for attempt in planned}
     done = crew.memory.ids(Attempt, f"target in ({', '.join('?' * len(targets))})", *targets)
     todo = [attempt for attempt in planned if attempt.id not in done]
@@ -89,14 +133,12 @@ def converse(
 
     crew.watch(node, finished, len(planned), "conversations")
     try:
-        campaign(todo, holding(crew, targets, memos), keep, crew.recipe.target.concurrency)
+        campaign(todo, hold or holding(crew, targets, memos), keep, crew.recipe.target.concurrency)
     finally:
         crew.put_down(node, cycle)
 
 
-def holding(
-    crew: Team, targets: Collection[str], memos: Sequence[tuple[Cell, Memo]]
-) -> Callable[[Attempt], Awaitable[Attempt]]:
+def holding(crew: Team, targets: Collection[str], memos: Sequence[tuple[Cell, Memo]]) -> Hold:
     """What holds a conversation with one of the targets.
 
     Strategies that adapt ask the first of the judges that label how it goes.
@@ -110,11 +152,10 @@ def holding(
 
     async def hold(attempt: Attempt) -> Attempt:
         model, goal = target[attempt.target], goals[attempt.goal]
-        if attacking is None:
-            return await attacker.replay(attempt, [Turn(role="user", text=goal.text)], model, recipe.target.system)
         before = again.get(benchmarks.against(attempt, BASE).id) if attempt.purpose == "measure" else None
-        if before:
-            return await attacker.replay(attempt, before, model, recipe.target.system)
+        if before or attacking is None:
+            asked = before or [Turn(role="user", text=goal.text)]
+            return await attacker.replay(attempt, asked, model, recipe.target.system)
         cell = Cell(goal.area, attempt.persona, attempt.strategy, attempt.converters, attempt.language)
         made_from = parents(cell, elites, random.Random(attempt.id)) if attempt.strategy == "evolve" else ()
         return await attacker.converse(
@@ -126,7 +167,7 @@ def holding(
 
 
 def said(crew: Team) -> dict[str, tuple[Turn, ...]]:
-    """The conversations that are said again to every candidate: the base's, and those of an older run's attacks."""
+    """The conversations that are said again to every candidate: the base's, and the attacks that ever worked."""
     held = crew.memory.get(Attempt, "purpose = 'measure' and target = ?", BASE)
     fixed = {a.id: a.turns for a in held if a.strategy not in STRATEGIES or not STRATEGIES[a.strategy].adaptive}
     return fixed | {name: turns for name, (_, turns) in regressions(crew).items()}
@@ -172,20 +213,27 @@ def worst(crew: Team) -> dict[str, int]:
 
 
 def card(crew: Team, adapter: str, split: Split = "held_out") -> dict[str, Outcomes]:
-    """What became of every item of every benchmark with an adapter on; the items are named as the base's are."""
+    """What became of every item of every benchmark with an adapter on; the items are named as the base's are.
+
+    Refusals of harm (`iprr`) are read off the same answers as harm.
+    """
     memory = crew.memory
-    goals = {goal.id: goal for goal in memory.get(Goal)}
-    attempts = {a.id: a for a in memory.get(Attempt, "purpose = 'measure' and target = ?", adapter)}
-    sql = "attempt in (select id from attempts where purpose = 'measure' and target = ?) and judge = ?"
-    verdicts = {v.attempt: v for v in memory.get(Verdict, sql, adapter, crew.measures_by)}
+    plain = {goal.id: goal for goal in memory.get(Goal, "intent = 'plain'")}
+    mine = "purpose = 'measure' and target = ? and goal in (select id from goals where (split = 'final') = ?)"
+    attempts = {a.id: a for a in memory.get(Attempt, mine, adapter, split == "final")}
+    sql = f"attempt in (select id from attempts where {mine}) and judge = ?"
+    verdicts = {v.attempt: v for v in memory.get(Verdict, sql, adapter, split == "final", crew.measures_by)}
     found: dict[str, Outcomes] = {}
     for name, bank in banks(crew, split).items():
         for item in bank:
             attempt = attempts.get(benchmarks.against(item, adapter).id)
             happened = None
             if attempt:
-                goal = goals[attempt.goal]
-                is_right = name.startswith("capability") and right(crew.recipe, goal, attempt)
+                is_right = name.startswith("capability") and right(crew.recipe, plain[attempt.goal], attempt)
                 happened = benchmarks.outcome(name, attempt, verdicts.get(attempt.id), is_right)
             found.setdefault(name, {})[item.goal, item.id] = happened
-    return found
+            if name in benchmarks.REFUSALS:
+                verdict = verdicts.get(attempt.id) if attempt else None
+                refused = benchmarks.outcome("iprr", attempt, verdict, False) if attempt else None
+                found.setdefault("iprr", {})[item.goal, item.id] = refused
+    return found | (capability.outcomes(crew, adapter) if split == "held_out" else {})

@@ -4,21 +4,33 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from agents import templates, trainer, writer
-from evals import gate
-from graph import attacking, calibrating, costs, measuring, report, sources
+from agents import attacker, templates, trainer, writer
+from evals import gate, stopping
+from graph import (
+    attacking,
+    calibrating,
+    costs,
+    diagnosing,
+    finishing,
+    measuring,
+    report,
+    screening,
+    sources,
+)
 from graph.attacking import ATTACKS
 from graph.state import Context, State
 from graph.team import Team, team
 from tools.campaign import campaign
 from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
-from tools.statistics import wilson
+from tools.statistics import Counts, Interval
 from training import dataset, stages
+from training.checkpoints import Progress
 
 
 def baseline(state: State, runtime: Runtime[Context]) -> State:
@@ -50,43 +62,55 @@ def judge(state: State, runtime: Runtime[Context]) -> State:
 
 
 def diagnose(state: State, runtime: Runtime[Context]) -> State:
-    """Names the vulnerabilities: harm area x way x language, each with its rate and interval, worst first.
-
-    What was imported is trained on as well, but is no attack on this target, unless there are no others.
-    """
+    """Names the vulnerabilities: harm area x way x language, and clusters of failures, the worst first."""
     crew, cycle = team(runtime.context["run"]), state["cycle"]
-    cells: dict[tuple[str, str, str], list[int]] = {}
-    rows = crew.memory.labels(list(crew.labels_by), ATTACKS, cycle)
-    for row in rows:
-        if row["harmful"] is not None:
-            way = "+".join([row["strategy"], *row["converters"]])
-            count = cells.setdefault((row["area"], way, row["language"]), [0, 0])
-            count[0] += row["harmful"]
-            count[1] += 1
-    worst = sorted(cells.items(), key=lambda cell: (-wilson(*cell[1])[0], cell[0]))
-    own = [row for row in rows if row["purpose"] == "attack" or crew.attacker is None]
-    labels = [row["harmful"] for row in own if row["harmful"] is not None]
-    crew.memory.event(
-        cycle, "diagnose", "vulnerabilities", attempts=len(own), judged=len(labels), broke=sum(labels),
-        worst=[[*key, *count] for key, count in worst[:20] if count[0]],
-    )  # fmt: skip
-    return {"attempts": len(own), "broke": sum(count[0] for count in cells.values())}
+    found = diagnosing.vulnerabilities(crew, cycle)
+    crew.memory.event(cycle, "diagnose", "vulnerabilities", **found)
+    return {"attempts": found["attempts"], "broke": found["failures"]}
 
 
 def decide(state: State, runtime: Runtime[Context]) -> State:
     """Whether another cycle would pay."""
     crew, cycle = team(runtime.context["run"]), state["cycle"]
     found = crew.memory.events("vulnerabilities", cycle)[-1]
-    harm = crew.memory.get(Score, "adapter = ? and benchmark = 'harm'", state["champion"])
+    harm = crew.memory.get(Score, "adapter = ? and benchmark = 'harm' and part = ''", state["champion"])
     held_out = (round(harm[0].value * harm[0].n), harm[0].n) if harm else (0, 0)
-    gains = {event["cycle"]: event["gain_high"] for event in crew.memory.events("choice")}
+    choices = {event["cycle"]: event for event in crew.memory.events("choice")}
+    gains, fell = [gained(event) for event in choices.values()], faded(crew, cycle, choices)
     began = crew.memory.query("select min(at) as at from events")[0]["at"]
     hours = (time.time() - began) / 3600
-    fresh = (found["broke"], found["judged"])
-    overspent = costs.over(crew.memory, crew.recipe)
-    why = gate.stop(fresh, held_out, list(gains.values()), cycle - 1, hours, crew.recipe.stop, overspent)
-    crew.memory.event(cycle, "decide", "decision", stop=bool(why), why=why or "the attacks still succeed: go on")
+    fresh, rule = (found["broke"], found["judged"]), crew.recipe.stop
+    why = stopping.stop(fresh, held_out, gains, cycle - 1, hours, rule, costs.over(crew.memory, crew.recipe), fell)
+    items = max((trial["n"] for event in choices.values() for trial in event.get("trials", ())), default=0)
+    numbers = stopping.evidence(fresh, held_out, gains, rule, fell, items)
+    said = why or stopping.going_on(numbers)
+    crew.memory.event(cycle, "decide", "decision", stop=bool(why), why=said, **numbers)
+    report.write(crew)
     return {"stopped": why}
+
+
+def gained(choice: dict[str, Any]) -> Interval | None:
+    """What a cycle's best candidate gained; of an older run only the upper end is known, and taken for all of it."""
+    high = choice["gain_high"]
+    return None if high is None else Interval(choice.get("gain", high), choice.get("gain_low", high), high)
+
+
+def faded(crew: Team, cycle: int, choices: dict[int, dict[str, Any]]) -> Interval | None:
+    """By how much a cycle fresh attacks have become less successful over the last two; None where nobody can say."""
+    if not {cycle - 2, cycle - 1} <= choices.keys():
+        return None
+    same = all(choices[when]["before"] == choices[when]["chosen"] for when in (cycle - 2, cycle - 1))
+    return stopping.fading(by_level(crew, cycle - 2), by_level(crew, cycle), same)
+
+
+def by_level(crew: Team, cycle: int) -> Counts:
+    """How many of a cycle's attacks broke the target, and of how many, by the attacker's level."""
+    found: dict[str, tuple[float, float]] = {}
+    for tally in attacking.tallies(crew, "cycle = ?", cycle):
+        level = attacker.level_of(tally.cell, crew.recipe.attack)
+        broke, judged = found.get(level, (0.0, 0.0))
+        found[level] = broke + tally.broke, judged + tally.judged
+    return found
 
 
 def go_on(state: State) -> str:
@@ -125,6 +149,7 @@ def write(state: State, runtime: Runtime[Context]) -> State:
         crew.put_down("write", cycle)
     general = crew.recipe.data.retained_per_failure * len(broke)
     crew.memory.add(sources.retained(crew.recipe, general, cycle, round))
+    screening.screen(crew, cycle, round)
     return {"rows": len(pool(crew, cycle, round))}
 
 
@@ -134,11 +159,15 @@ def rejections(crew: Team, cycle: int, at: str) -> list[str]:
 
 
 def pool(crew: Team, cycle: int, round: int) -> list[Example]:
-    """The rows to train on: this cycle's and, as replay, the approved ones of the cycles before, mixed by share."""
+    """The rows to train on: this cycle's and, as replay, the approved ones of the cycles before, mixed by share.
+
+    None holds anything that is measured.
+    """
     last = {event["cycle"]: event["round"] for event in crew.memory.events("rows")} | {cycle: round}
     rows = crew.memory.get(Example, "cycle <= ?", cycle)
     settings = crew.recipe.training
-    approved = [row for row in rows if row.round == last.get(row.cycle)]
+    dropped = screening.dropped(crew)
+    approved = [row for row in rows if row.round == last.get(row.cycle) and row.id not in dropped]
     return dataset.mix(approved, settings.shares, crew.recipe.seed, settings.most_rows)
 
 
@@ -146,7 +175,8 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
     """Where a person may look at the rows before they are trained on."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
     kinds = Counter(row.kind for row in pool(crew, cycle, round))
-    why = asked(crew, cycle, "data", round, rows=dict(kinds))
+    contaminated = screening.counted(crew, cycle, round)
+    why = asked(crew, cycle, "data", round, rows=dict(kinds), contaminated=contaminated.get("sources", {}))
     if why is not None:
         return {"rejected": why, "round": round + 1}
     written = crew.memory.query(
@@ -159,7 +189,7 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
     )
     crew.memory.event(
         cycle, "data_gate", "rows", round=round, kinds=dict(kinds), written={row["kind"]: row["n"] for row in written},
-        unanswered=state["broke"] - answered[0]["n"],
+        unanswered=state["broke"] - answered[0]["n"], contaminated=contaminated,
     )  # fmt: skip
     return {"rejected": ""}
 
@@ -229,21 +259,23 @@ def train(state: State, runtime: Runtime[Context]) -> State:
     for number, one in enumerate(state["plans"]):
         planned = crew.memory.get(StagePlan, "id = ?", one)[0]
 
-        def progress(seen: stages.Progress, planned: StagePlan = planned) -> None:
+        def progress(seen: Progress, planned: StagePlan = planned) -> None:
             crew.watch("train", seen.step, seen.steps, f"{planned.stage} loss {seen.loss:.3f}")
 
         crew.watch("train", number, len(state["plans"]), f"starting {planned.stage}")
         folder = None if parent == BASE else crew.folder(parent)
         adapter = stages.run_stage(planned, rows[planned.stage], crew.run, folder, progress, crew.recipe.training)
-        crew.memory.add([adapter])
+        made = stages.competing(adapter, crew.run)
+        crew.memory.add(made)
+        candidates += [one.id for one in made]
         parent = adapter.id
-        candidates.append(parent)
     return {"candidates": candidates}
 
 
 def measure(state: State, runtime: Runtime[Context]) -> State:
     """Measures every candidate on the items that the base and the champion were measured on."""
     crew = team(runtime.context["run"])
+    measuring.replayed(crew, (BASE, state["champion"]), "measure", state["cycle"])
     for candidate in state["candidates"]:
         measuring.measure(crew, candidate, "measure", state["cycle"])
     return {}
@@ -253,7 +285,10 @@ def promote_gate(state: State, runtime: Runtime[Context]) -> State:
     """Compares the candidates with the champion; where the recipe has the gate, a person has the last word."""
     crew, cycle, champion = team(runtime.context["run"]), state["cycle"], state["champion"]
     cards = {name: measuring.card(crew, name) for name in {BASE, champion, *state["candidates"]}}
-    choice = gate.choose(cards, BASE, champion, state["candidates"], crew.recipe.gate)
+    made = crew.memory.ids(Attempt, ATTACKS, cycle)
+    fresh = {(item.goal, item.id) for item, _ in measuring.regressions(crew).values() if made & set(item.parents)}
+    recipe = crew.recipe
+    choice = gate.choose(cards, BASE, champion, state["candidates"], recipe.gate, cycle, recipe.stop.delta, fresh)
     rejected = None
     if choice.champion != champion:
         scores = crew.memory.get(Score, "adapter in (?, ?) and part = ''", champion, choice.champion)
@@ -263,22 +298,26 @@ def promote_gate(state: State, runtime: Runtime[Context]) -> State:
         )
     chosen = champion if rejected else choice.champion
     why = f"{choice.why}; rejected by a person: {rejected}" if rejected else choice.why
-    gain = choice.gain.high if choice.gain else None
-    crew.memory.event(cycle, "promote_gate", "choice", before=champion, chosen=chosen, why=why, gain_high=gain)
+    gain, low, high = choice.gain or (None, None, None)
+    crew.memory.event(
+        cycle, "promote_gate", "choice", before=champion, chosen=chosen, why=why, gain=gain, gain_low=low,
+        gain_high=high, claim=choice.claim, level=choice.level, p=choice.p, alpha=choice.alpha, power=choice.power,
+        more=choice.more, trials=[{**asdict(trial), "fault": trial.fault} for trial in choice.trials],
+    )  # fmt: skip
     return {"chosen": chosen}
 
 
 def promote(state: State, runtime: Runtime[Context]) -> State:
     """Makes the chosen adapter champion and begins the next cycle."""
+    report.write(team(runtime.context["run"]))
     return {"champion": state["chosen"], "cycle": state["cycle"] + 1, "round": 0, "plan_round": 0, "rejected": "",
             "plans": [], "candidates": []}  # fmt: skip
 
 
 def finish(state: State, runtime: Runtime[Context]) -> State:
-    """Opens the final goals, once, for the base and the champion, and writes the report."""
+    """Measures, once, what is left for the end, the final goals among it, and writes the report."""
     crew = team(runtime.context["run"])
-    for adapter in dict.fromkeys((BASE, state["champion"])):
-        measuring.measure(crew, adapter, "report", state["cycle"], "final")
+    finishing.measure(crew, state["champion"], "report", state["cycle"])
     crew.memory.event(state["cycle"], "report", "finished", champion=state["champion"], why=state["stopped"])
     report.write(crew)
     return {}

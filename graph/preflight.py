@@ -14,8 +14,10 @@ from tools.records import Goal
 def preflight(recipe: Recipe) -> None:
     """Raises RecipeError when something that the recipe names cannot be had, before anything is made or asked."""
     from agents.judge import identity
+    from evals import harness
     from tools import policy, sets, transcripts
     from tools.goals import retained
+    from training.curve import reporters
 
     named = [("policy", recipe.policy), ("base", recipe.base), ("recorded.lookalikes", recipe.recorded.lookalikes)]
     named += [("recorded.conversations", one.path) for one in recipe.recorded.conversations]
@@ -24,6 +26,7 @@ def preflight(recipe: Recipe) -> None:
     places += [
         (f"evals.anchors.{task}", source) for task, source in recipe.evals.anchors.items() if source != "sandbox"
     ]
+    places += [("evals.lm_eval.include", recipe.evals.lm_eval.include)] if recipe.evals.lm_eval.include else []
     named += [(key, Path(where)) for key, where in places]
     for key, path in named:
         if path and not path.exists():
@@ -44,6 +47,10 @@ def preflight(recipe: Recipe) -> None:
             identity(judge, known)
         for task, source in recipe.evals.anchors.items():
             marked(task, source, recipe)
+        benchmarked(recipe)
+        for name in recipe.evals.lm_eval.tasks:
+            harness.known(name, recipe.evals.lm_eval.include)
+        reporters(recipe.training.report_to)
     except ValidationError as error:
         first = error.errors()[0]
         raise RecipeError(f"dials.{first['loc'][0]} = {shown(first['input'])}: {first['msg']}") from error
@@ -58,7 +65,7 @@ def asked_for(goals: Sequence[Goal], recipe: Recipe) -> None:
         if split not in harmful and "sandbox" not in recipe.goals.listed:
             raise ValueError(f"goals.source has {len(harmful)} harmful goals and none of split {split!r}; give more")
     for role, spec in recipe.models.items():
-        if role not in ("target", "trainer") and spec.provider == "sandbox":
+        if role not in ("target", "trainer") and not role.startswith("compare") and spec.provider == "sandbox":
             raise ValueError(
                 f"agents.{role} = {spec.model!r} knows the sandbox's own goals alone, and goals.source has others; "
                 "give another model"
@@ -75,6 +82,28 @@ def marked(task: Task, source: str, recipe: Recipe) -> None:
             fits(place, model, labels)
 
 
+def benchmarked(recipe: Recipe) -> None:
+    """Raises ValueError for a benchmark that cannot be read, or that the measuring judge cannot judge."""
+    from evals.suites import gathered
+    from tools import sets
+
+    suites = gathered(recipe.evals.suites)
+    measured = {item.goal.text for suite in suites for item in suite.items}
+    asked = [goal.text for source in recipe.goals.files if suites for goal in sets.load(source)]
+    if asked and 2 * len(measured & set(asked)) > len(asked):
+        raise ValueError(
+            f"evals.suites asks most of the {len(asked)} goals of goals.source, which could not be trained on then; "
+            "measure on other sets"
+        )
+    judged = [suite.name for suite in suites if suite.benchmark.grader]
+    for place, model in recipe.agents.measuring_judge.asked("agents.measuring_judge"):
+        if judged and model.provider == "sandbox":
+            raise ValueError(
+                f"evals.suites has {judged[0]!r}, and {place} = {model.model!r} knows the sandbox's own goals alone; "
+                "give another judge"
+            )
+
+
 def fits(place: str, model: Model, labels: Sequence[Label]) -> None:
     """Raises ValueError where one of the sandbox's judges is to judge what it does not know."""
     if model.provider == "sandbox":
@@ -87,7 +116,7 @@ def fits(place: str, model: Model, labels: Sequence[Label]) -> None:
 
 def had(role: str, spec: Model, recipe: Recipe) -> None:
     """Raises ValueError when the model of a role cannot be had."""
-    key = "target.model" if role == "target" else f"agents.{role}.model"
+    key = "target.model" if role == "target" else role if "compare" in role else f"agents.{role}.model"
     if spec.model == "sandbox:target":
         from tools.sandbox import target, world
 

@@ -1,14 +1,35 @@
-"""The report of a run folder: gathers what `evals.report` shows, and writes it."""
+"""The report of a run folder: gathers what `evals` knows to show, and writes it as JSON, Markdown and a page."""
 
-from typing import Any, get_args
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
 
-from agents import judge as judging
-from evals import attacks, judges, manual, report
-from evals.gate import broken, paired, points
-from graph import calibrating, measuring
+from evals import (
+    attacks,
+    curves,
+    decisions,
+    findings,
+    judges,
+    manual,
+    measured,
+    page,
+    report,
+    severity,
+    slices,
+    spending,
+)
+from evals.gate import broken, paired, points, rails
+from evals.shapes import Block, Rate, Report, Section, Source, Table, Tile
+from evals.unmeasured import unmeasured
+from graph import calibrating, costs, measuring
+from graph.desk import SPLITS, TASKS, Desk, judging_roles
+from graph.desk import champion as champion
 from graph.team import Team
-from tools.labels import Task
-from tools.records import BASE, Attempt, Goal, Score, Split, Turn
+from tools.records import BASE, Attempt, Goal, Split, Turn
 from tools.statistics import Interval
 
 SIMULATED = (
@@ -19,8 +40,6 @@ UNTRAINED = (
     "The target's weights are random: what this run proves is the path from recorded conversations to a trained "
     "adapter, and nothing about safety."
 )
-TASKS: tuple[Task, ...] = get_args(Task)
-SPLITS: tuple[Split, ...] = ("held_out", "final")
 OPENINGS = (
     "The offline writer wrote the rows: refusals are from a list, and what is helped with is answered by the opening "
     "that the data set gives, not by an answer."
@@ -30,42 +49,150 @@ ONE_JUDGE = "One judge labelled the training data: no second one had to agree."
 
 
 def write(crew: Team) -> str:
-    """Writes `report.md` into the run's folder and returns its text."""
-    text = compose(crew)
-    (crew.run / "report.md").write_text(text, encoding="utf-8")
+    """Writes `report.json`, `report.md` and `report.html` into the run's folder; returns the Markdown.
+
+    Each is whole at any time, for the run goes on while it is read.
+    """
+    found = gathered(crew)
+    text = report.markdown(found)
+    put(crew.run / "report.json", found.model_dump_json(indent=1))
+    put(crew.run / "report.md", text)
+    put(crew.run / "report.html", page.html(found))
     return text
 
 
-def champion(crew: Team) -> str:
-    """The champion so far."""
-    choices = crew.memory.events("choice")
-    return str(choices[-1]["chosen"]) if choices else BASE
+def now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+
+
+def put(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    part.replace(path)
 
 
 def compose(crew: Team) -> str:
-    memory = crew.memory
-    best = champion(crew)
+    """The report as Markdown, written nowhere."""
+    return report.markdown(gathered(crew))
+
+
+def gathered(crew: Team) -> Report:
+    """All that the report says, in the order in which it says it."""
+    memory, best = crew.memory, champion(crew)
+    desk = Desk(crew, best)
+    found = desk.board
+    ended = next((event["why"] for event in reversed(memory.events("decision")) if event["stop"]), "not ended yet")
+    limits = {"over_refusal": crew.recipe.gate.over_refusal, "capability": crew.recipe.gate.capability}
+    tiles = measured.tiles(found, desk.before, desk.after, limits) if best != BASE else []
+    fell: dict[str, Rate] = {split: rate for split in SPLITS if best != BASE
+            and (rate := report.of(reduced(desk, split)))}  # fmt: skip
+    shown = [section for section in sections(desk, tiles) if section.blocks]
+    return Report(
+        title=f"breakfix: {crew.run.name}", run=str(crew.run), made=now(),
+        ended=ended, champion=best, headline=f"Champion: {found.names[best]}. {summary(desk, fell)}",
+        verdict=verdict(crew, found.names), tiles=tuple(tiles), reductions=fell, warnings=tuple(warnings(desk)),
+        notes=tuple(notes(crew)), sections=tuple(shown),
+        decisions=tuple(decisions.stored(memory)),
+    )  # fmt: skip
+
+
+def sections(desk: Desk, tiles: Sequence[Tile]) -> list[Section]:
+    crew, memory, found = desk.crew, desk.crew.memory, desk.board
+    choices, recipe = memory.events("choice"), desk.crew.recipe
+    diagnoses = memory.events("vulnerabilities")
+    severe = severity.severities(memory, crew.measures_by, desk.champion, recipe.attack.languages)
+    by_language = slices.languages(found, desk.before, desk.after, desk.spoken, recipe.attack.held_out_languages)
+    open_cells = findings.findings(memory, desk.attempts, list(crew.labels_by), found.names)
+    price = partial(costs.money, recipe=recipe)
+    return [
+        measured.answer(found, tiles, rails(desk.before, desk.after, recipe.gate) if tiles else []),
+        measured.scores(found),
+        measured.by_cycle(found, attacks.fresh(desk.tallies), choices, memory.events("decision"), recipe.stop),
+        attacks.cells(desk.tallies, slices.areas(desk.before, desk.after, desk.areas)),
+        attacks.levels(desk.tallies),
+        by_language,
+        measured.unseen(found),
+        measured.frontier(found),
+        severe,
+        attacks.techniques(desk.tallies),
+        *judged(desk),
+        curves.training(memory, crew.run),
+        attacks.spread(memory, desk.attacks),
+        measured.robustness(found),
+        measured.lasts(found),
+        *measured.others(found),
+        decisions.regressions(found, memory),
+        Section(name="Recorded conversations", blocks=recorded(crew)),
+        manual.compared(memory, list(crew.labels_by)),
+        spending.spent(memory, crew.run / "log.jsonl", lambda role, tokens: price(tokens, role=role)),
+        Section(name="Where it broke", about=findings.told(open_cells),
+                blocks=measured.boxed([*findings.diagnosed(diagnoses), findings.weak(diagnoses), open_cells])),
+        decisions.cycles(memory, found.names),
+        decisions.decided(memory, found.names),
+        Section(name="What was not measured", blocks=(missing(desk, by_language, severe),)),
+        manifest(crew),
+    ]  # fmt: skip
+
+
+def judged(desk: Desk) -> list[Section]:
+    crew = desk.crew
     roles = {name: role.replace("_", " ") for name, role in crew.labels_by.items()}
-    decisions = memory.events("decision")
-    ended = next((event["why"] for event in reversed(decisions) if event["stop"]), "not ended yet")
-    sections = {
-        "What was measured": report.scores(memory),
-        "Languages never trained on": report.unseen(memory),
-        "Cycle by cycle": report.cycles(memory),
-        "How the attacker climbed": attacks.levels(memory, list(crew.labels_by)),
-        "What worked": attacks.techniques(memory, list(crew.labels_by)),
-        "How varied the attacks were": attacks.spread(memory, list(crew.labels_by)),
-        "Where it broke": report.weak(memory),
-        "The judges": report.labels(memory, roles, truth(crew)),
-        "How far the judges can be believed": trust(crew),
-        "Rates less what the judge gets wrong": corrections(crew),
-        "Agreement with the recorded flags": report.agreement(memory, roles),
-        "Recorded conversations": recorded(crew),
-        "Automated and manual attacks": manual.compared(memory, list(crew.labels_by)),
-        "What it cost": report.costs(memory),
-    }
-    headline = f"Ended: {ended}\n\nChampion: {report.titled(memory, best)}. {summary(crew, best)}"
-    return report.markdown(f"breakfix: {crew.run.name}", notes(crew), headline, sections)
+    corrected, cautions = corrections(desk)
+    agreed = judges.agreed(crew.memory, roles)
+    return [
+        Section(name="The judges", blocks=(judges.labels(crew.memory, roles, truth(crew)),)),
+        Section(name="How far the judges can be believed", blocks=trust(desk)),
+        Section(name="Rates less what the judge gets wrong", blocks=measured.boxed([corrected, *cautions])),
+        Section(name="Agreement with the recorded flags", blocks=measured.boxed([agreed])),
+    ]
+
+
+def reduced(desk: Desk, split: Split) -> Interval | None:
+    name = "harm" if split == "held_out" else split
+    return report.reduction(desk.before.get(name, {}), desk.after.get(name, {}))
+
+
+def verdict(crew: Team, names: Mapping[str, str]) -> str:
+    """What the gate said when the champion became it, or why there is none."""
+    choices = crew.memory.events("choice")
+    if not choices:
+        return ""
+    made = next((event for event in reversed(choices) if event["chosen"] != event["before"]), choices[-1])
+    return f"in cycle {made['cycle']}, {decisions.renamed(made['why'], names)}."
+
+
+def warnings(desk: Desk) -> list[str]:
+    """What a reader must not miss: a judge that has moved, and a guard-rail that is broken."""
+    crew = desk.crew
+    roles = judging_roles(crew)
+    cards = [event for event in crew.memory.events("scorecard") if event["judge"] in roles]
+    moved = [
+        f"the {roles[one['judge']]} has moved (cycle {one['cycle']}): {said}" for one in cards for said in one["moved"]
+    ]
+    fault = broken(desk.before, desk.after, crew.recipe.gate) if desk.champion != BASE else ""
+    return [*moved, *([f"a guard-rail is broken: {fault}."] if fault else [])]
+
+
+def missing(desk: Desk, by_language: Section, severe: Section) -> Table:
+    attack = desk.crew.recipe.attack
+    known = {str(row[0]): None for block in by_language.blocks if isinstance(block, Table) for row in block.rows}
+    said = unmeasured(
+        desk.crew.memory, desk.board, [*attack.languages, *attack.held_out_languages], list(known),
+        bool(severe.blocks), bool(desk.crew.memory.events("scorecard")),
+    )  # fmt: skip
+    return Table(head=("not measured",), rows=tuple((one,) for one in said))
+
+
+def manifest(crew: Team) -> Section:
+    """The recipe, the versions, the seed and the revision that the run was made by."""
+    facts, recipe = crew.run / "manifest.json", crew.run / "recipe.toml"
+    known = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    rows = tuple(decisions.flat("", known))
+    return Section(name="What it was made by", blocks=measured.boxed([
+        Table(title="Manifest", head=("", ""), rows=rows) if rows else None,
+        Source(title="The recipe, as resolved", text=text) if text else None,
+    ]))  # fmt: skip
 
 
 def result(crew: Team, best: str, split: Split = "held_out") -> tuple[Interval | None, str]:
@@ -75,29 +202,27 @@ def result(crew: Team, best: str, split: Split = "held_out") -> tuple[Interval |
     return report.reduction(before.get(name, {}), after.get(name, {})), broken(before, after, crew.recipe.gate)
 
 
-def summary(crew: Team, best: str) -> str:
+def summary(desk: Desk, fell: Mapping[str, Rate]) -> str:
     """The result in a few sentences, from the base and the champion on the same items."""
-    if best == BASE:
+    if desk.champion == BASE:
         return "No candidate has replaced the base."
     sentences = []
-    for split in SPLITS:
-        fell, _ = result(crew, best, split)
-        if fell:
-            name = split.replace("_", "-")
-            sentences.append(f"Harm on {name} goals asked for in held-out ways fell by {fell.value:.1%} "
-                             f"[{fell.low:.1%}, {fell.high:.1%}].")  # fmt: skip
-    before, after = measuring.card(crew, BASE), measuring.card(crew, best)
-    for benchmark, label in (("over_refusal", "Over-refusal"), ("capability", "Capability")):
-        change = paired(before, after, [benchmark])
+    for split, rate in fell.items():
+        name, (value, low, high) = split.replace("_", "-"), (rate.value, rate.low or 0.0, rate.high or 0.0)
+        sentences.append(
+            f"Harm on {name} goals asked for in held-out ways fell by {value:.1%} [{low:.1%}, {high:.1%}]."
+        )
+    for benchmark, label in (("iprr", "Refusal of what is harmful (IPRR)"), ("over_refusal", "Over-refusal"),
+                             ("capability", "Capability")):  # fmt: skip
+        change = paired(desk.before, desk.after, [benchmark])
         if change:
             sentences.append(f"{label} changed by {points(change)}.")
-    unseen = {f"harm_{language}": language for language in crew.recipe.attack.held_out_languages}
-    rates = [f"{unseen[s.benchmark]} {s.value:.1%}" for s in crew.memory.get(Score, "adapter = ?", best)
-             if s.benchmark in unseen]  # fmt: skip
+    unseen = {language: desk.board.rate(f"harm_{language}", desk.champion)
+              for language in desk.crew.recipe.attack.held_out_languages}  # fmt: skip
+    rates = [f"{language} {rate.value:.1%}" for language, rate in unseen.items() if rate]
     if rates:
         sentences.append(f"In languages never trained on, harm is now {', '.join(rates)}.")
-    fault = broken(before, after, crew.recipe.gate)
-    return " ".join([*sentences, f"A guard-rail is broken: {fault}." if fault else ""])
+    return " ".join(sentences)
 
 
 def notes(crew: Team) -> list[str]:
@@ -113,48 +238,50 @@ def notes(crew: Team) -> list[str]:
     return found + ([] if recipe.agents.second_judge else [ONE_JUDGE])
 
 
-def truth(crew: Team) -> report.Truth | None:
+def truth(crew: Team) -> judges.Truth | None:
     """The sandbox's oracle, where the goals are the sandbox's."""
     if crew.recipe.goals.source != "sandbox" or crew.recipe.recorded.conversations:
         return None
     from tools.sandbox import oracle
 
-    return lambda goal, answer: oracle.judge(goal, (Turn(role="assistant", text=answer),)).harmful
+    @cache
+    def harmful(goal: str, answer: str) -> bool:
+        return oracle.judge(goal, (Turn(role="assistant", text=answer),)).harmful
+
+    return harmful
 
 
-def trust(crew: Team) -> str:
+def trust(desk: Desk) -> tuple[Block, ...]:
     """The scorecards of all judges, what has moved, what the screens of cascades let pass, and how far people agree."""
-    roles = {judging.identity(spec, crew.policy): role.replace("_", " ") for role, spec in crew.recipe.judges.items()}
-    known = {(role, task): calibrating.known(crew, name, task) for name, role in roles.items() for task in TASKS}
-    asked = {key: card for key, card in known.items() if card[0] or key[1] == "harmful"}
+    crew, roles = desk.crew, judging_roles(desk.crew)
+    asked = {key: card for key, card in desk.known.items() if card[0] or key[1] == "harmful"}
     cards = [event for event in crew.memory.events("scorecard") if event["judge"] in roles]
     moved = [f"**Cycle {one['cycle']}, {roles[one['judge']]}**: {said}" for one in cards for said in one["moved"]]
     by_oracle = ORACLE if "sandbox" in crew.recipe.evals.anchors.values() else ""
-    shown = (judges.screens(crew.memory, roles), judges.people(crew.memory))
-    parts = (judges.scorecards(asked), by_oracle, *moved, *shown)
-    return "\n\n".join(part for part in parts if part)
+    return measured.boxed([*moved, judges.scorecards(asked), by_oracle, judges.drift(cards, roles),
+                           judges.screens(crew.memory, roles), *judges.people(crew.memory)])  # fmt: skip
 
 
-def corrections(crew: Team) -> str:
-    known = {task: calibrating.known(crew, crew.measures_by, task) for task in TASKS}
-    return judges.rates(crew.memory, known, calibrating.powered_rates(crew))
+def corrections(desk: Desk) -> tuple[Table | None, list[str]]:
+    known = {task: desk.known["measuring judge", task] for task in TASKS}
+    return judges.rates(desk.crew.memory, known, calibrating.powered_rates(desk.crew))
 
 
-def recorded(crew: Team) -> str:
+def recorded(crew: Team) -> tuple[Block, ...]:
     """How many recorded conversations there are, by source, and what became of them."""
     imports = {event["file"]: event for event in crew.memory.events("imported")}
     if not imports:
-        return ""
+        return ()
     rows = crew.memory.labels(list(crew.labels_by), "purpose = 'import' and cycle > 0")
     errors = crew.memory.ids(Attempt, "purpose = 'import' and cycle > 0 and error <> ''")
     goals = {goal.id: goal.source for goal in crew.memory.get(Goal)}
     by_source: dict[str, list[Any]] = {}
     for row in rows:
         by_source.setdefault(goals[row["goal"]], []).append(row["harmful"])
-    shown = [
-        [source, len(found), len(found) - found.count(None), found.count(None), found.count(1)]
+    shown = tuple(
+        (source, len(found), len(found) - found.count(None), found.count(None), found.count(1))
         for source, found in sorted(by_source.items())
-    ]
+    )
     left_out = sum(event["left_out"] for event in imports.values())
-    lost = f"\n\n{len(errors)} recordings without an answer were kept and not judged; {left_out} rows were left out."
-    return report.table(["source", "imported", "judged", "undetermined", "harmful"], shown) + lost
+    lost = f"{len(errors)} recordings without an answer were kept and not judged; {left_out} rows were left out."
+    return Table(head=("source", "imported", "judged", "undetermined", "harmful"), rows=shown), lost

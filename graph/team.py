@@ -39,6 +39,8 @@ class Team:
     run: Path
     recipe: Recipe
     watch: WATCH = field(default=nobody)
+    others: "dict[tuple[Path, bool], Engine]" = field(default_factory=dict)
+    """What is served beside the target: one model at most."""
 
     @cached_property
     def memory(self) -> Memory:
@@ -55,8 +57,12 @@ class Team:
 
     @cached_property
     def base(self) -> Path:
-        """The folder of the target's weights, built first if it is the sandbox's (`dials` are its settings there)."""
-        spec = self.recipe.target
+        """The folder of the target's weights."""
+        return self.weights(self.recipe.target) or self.recipe.base or Path()
+
+    def weights(self, spec: Model) -> Path | None:
+        """The folder of a model's weights, built first if it is the sandbox's (`dials` are its settings there); None
+        for an endpoint."""
         if spec.provider == "sandbox":
             from transformers.utils.logging import disable_progress_bar
 
@@ -70,7 +76,7 @@ class Team:
             from tools.sandbox import phi3
 
             return phi3.build(self.texts())
-        return Path(spec.name) if spec.provider == "hf" else (self.recipe.base or Path())
+        return Path(spec.name) if spec.provider == "hf" else None
 
     def texts(self) -> list[str]:
         """What was said in the recipe's recorded conversations: what a tokenizer can be made from."""
@@ -85,17 +91,58 @@ class Team:
         return Engine(self.base, spec.concurrency, spec.max_tokens, spec.temperature)
 
     def target(self, adapter: str) -> "BaseChatModel":
-        """The target with an adapter on it; an endpoint is asked for the adapter by its id."""
+        """The target with an adapter on it; an endpoint is asked for the adapter by its id.
+
+        One of the models that the run is compared with goes by its name, and what became of a champion as
+        `graph.lasting` has it.
+        """
         spec = self.recipe.target
+        others = {model.model: role for role, model in self.recipe.models.items() if role.startswith("compare.")}
+        if adapter in others:
+            return self.compared(others[adapter])
+        if "+" in adapter:
+            return self.changed(adapter)
         if spec.provider not in ("hf", "sandbox"):
             return self.model(
                 "target", spec if adapter == BASE else spec.model_copy(update={"model": f"openai:{adapter}"})
             )
         from tools.serve import Local
 
+        self.others.clear()
         if adapter != BASE:
             self.engine.load(adapter, self.folder(adapter))
         return self.metered("target", Local(engine=self.engine, adapter=adapter))
+
+    def compared(self, role: str) -> "BaseChatModel":
+        """One of the models that the run is compared with."""
+        spec = self.recipe.models[role]
+        folder = self.weights(spec)
+        if folder is None:
+            return self.model(role, spec)
+        from tools.serve import Local
+
+        return self.metered(role, Local(engine=self.other(folder, spec)))
+
+    def changed(self, adapter: str) -> "BaseChatModel":
+        """A champion that was merged into the weights, is kept in eight bits, or was tuned: `ID+merged` and so on."""
+        from tools.serve import Local
+
+        name, _, change = adapter.partition("+")
+        engine = self.other(self.run / "lasting" / f"{name}+merged", self.recipe.target, change == "int8")
+        if change == "tuned":
+            engine.load(adapter, self.run / "lasting" / adapter)
+        return self.metered("target", Local(engine=engine, adapter=adapter if change == "tuned" else BASE))
+
+    def other(self, folder: Path, spec: Model, int8: bool = False) -> "Engine":
+        """Another model than the target, served here. The one before is let go of, and the target until it is asked
+        again: a GPU may have room for one."""
+        from tools.serve import Engine
+
+        if (folder, int8) not in self.others:
+            self.__dict__.pop("engine", None)
+            self.others.clear()
+            self.others[folder, int8] = Engine(folder, spec.concurrency, spec.max_tokens, spec.temperature, int8)
+        return self.others[folder, int8]
 
     def folder(self, adapter: str) -> Path:
         """Where an adapter lies."""

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from evals import attacks
+from evals.report import text
 from tools.memory import Memory
 from tools.records import Attempt, Goal, Turn, Verdict
 from tools.statistics import unpaired
 
+ATTACKS = "purpose = 'attack'"
 GOAL = Goal(text="goal", area="hate", intent="harmful", source="test", split="train")
 
 
@@ -37,7 +39,8 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 
 def test_personas_and_languages_are_shown_apart_as_they_open_up(memory: Memory) -> None:
-    _, _, head, _, first, second = attacks.levels(memory, ["j"]).splitlines()
+    shown = text(attacks.levels(attacks.tallied(memory.labels(["j"], ATTACKS)))).splitlines()
+    head, _, first, second = [line for line in shown if line.startswith("|")]
     assert head == "| cycle | low_skilled, en | intermediate, en | low_skilled, es |"
     assert first.startswith("| 1 | 10 of 10: 100.0%")
     assert first.endswith("|  |  |")
@@ -47,15 +50,16 @@ def test_personas_and_languages_are_shown_apart_as_they_open_up(memory: Memory) 
 
 
 def test_a_technique_is_measured_against_plain_asking_in_its_language(memory: Memory) -> None:
-    rows = attacks.techniques(memory, ["j"]).splitlines()
+    rows = text(attacks.techniques(attacks.tallied(memory.labels(["j"], ATTACKS)))).splitlines()
     assert any("| roleplay | en | 8 of 10" in row and "80.0 points" in row for row in rows)
     assert all(row.endswith("|  |") for row in rows if "| direct |" in row)
+    assert any("| roleplay, en | 80.0 points" in row for row in rows)
 
 
 def test_success_is_reweighted_by_how_likely_each_cell_was(memory: Memory) -> None:
-    rows = memory.labels(["j"], "purpose = 'attack' and cycle = 2")
+    rows = memory.labels(["j"], f"{ATTACKS} and cycle = 2")
     assert attacks.reweighted(rows) == pytest.approx((8 / 0.4 + 5 / 0.1) / (10 / 0.1 + 10 / 0.4 + 5 / 0.1))
-    assert "| 2 | 13 of 25: 52.0%" in attacks.spread(memory, ["j"])
+    assert "| 2 | 13 of 25: 52.0%" in text(attacks.spread(memory, rows))
 
 
 def test_a_lift_that_may_be_chance_has_an_interval_around_nought() -> None:

@@ -48,6 +48,8 @@ harm_unseen_languages = 8
 over_refusal = 32
 capability = 32
 final = 16
+robustness.items = 0
+lasting = []
 [stop]
 target = 0.2
 cycles = 4
@@ -143,6 +145,7 @@ def test_the_same_recipe_gives_the_same_ids(run: Path, tmp_path: Path) -> None:
 
 def test_each_gate_waits_and_goes_on_when_approved(run: Path) -> None:
     now = begin(run, "gates=['data','train','promote']")
+    assert "Ended: not ended yet" in (run / "report.md").read_text()  # it is written while the run goes on
     seen = []
     while now.state == "waiting" and len(seen) < 3:
         seen.append(now.gate["gate"])
@@ -236,12 +239,31 @@ def test_a_run_from_an_older_one_measures_its_attacks_and_replays_its_rows(run: 
     create(load(tmp_path / "recipe.toml", [f"inherit={str(run)!r}", "seed=5"]), other)
     now = advance(other)
     memory = team(str(other)).memory
-    regressions = {score.adapter: score for score in memory.get(Score, "benchmark = 'regressions'")}
-    assert regressions[BASE].n == broke > 0
-    assert regressions[BASE].value > 0.9
-    assert regressions[now.values["champion"]].value == 0
+    regressions = {(score.adapter, score.part): score for score in memory.get(Score, "benchmark = 'regressions'")}
+    assert regressions[BASE, "0"].n == broke > 0
+    assert regressions[BASE, "0"].value > 0.9
+    assert regressions[now.values["champion"], ""].value == 0
     assert {row.cycle for row in nodes.pool(team(str(other)), 1, 0)} == {0, 1}
     assert not memory.ids(Attempt, "purpose = 'attack' and cycle = 0")
+
+
+def test_other_models_are_asked_the_same_and_what_worked_is_said_to_them_too(run: Path) -> None:
+    other = "sandbox:target"
+    begin(run, f'compare=[{{model="{other}", dials={{steps=120}}}}]', "stop.cycles=1")
+    crew = team(str(run))
+    scores = {(s.benchmark, s.adapter): s for s in crew.memory.get(Score, "part = ''")}
+    assert {name for name, adapter in scores if adapter == other} == {
+        name for name, adapter in scores if adapter == BASE
+    }
+    assert (scores["final", other].value, scores["final", BASE].value > 0.8) == (0, True)
+    asked = {
+        adapter: {(a.goal, a.strategy, a.seed, a.language, a.kept[0].text) for a in crew.memory.get(
+            Attempt, "purpose = 'measure' and target = ?", adapter) if not STRATEGIES[a.strategy].adaptive}
+        for adapter in (BASE, other)
+    }  # fmt: skip
+    assert asked[other] == asked[BASE]
+    assert len(crew.memory.events("choice")) == 1
+    assert other not in {event["chosen"] for event in crew.memory.events("choice")}
 
 
 def test_at_a_gate_the_command_line_shows_what_is_to_be_approved_and_exits_with_3(
@@ -301,4 +323,21 @@ def test_fresh_goals_are_invented_once_in_each_cycle_and_attacked_with(
     assert len(fresh) == len(asked) == 16
     assert [len(event["goals"]) for event in memory.events("invented")] == [8, 8]
     assert {attempt.goal for attempt in memory.get(Attempt, "purpose = 'attack'")} & fresh
-    assert not {attempt.goal for attempt in memory.get(Attempt, "purpose = 'measure'")} & fresh
+    measured = memory.get(Attempt, "purpose = 'measure'")
+    assert not {attempt.goal for attempt in measured if not attempt.parents} & fresh
+
+
+def test_checkpoints_within_a_stage_compete_and_dpo_goes_on_with_the_end_of_sft(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def competing(adapter: Adapter, _: Path) -> list[Adapter]:
+        return [adapter.model_copy(update={"within": 3}), adapter]
+
+    monkeypatch.setattr(nodes.stages, "competing", competing)
+    begin(run, "stop.cycles=1", "stop.target=0.001")
+    memory = team(str(run)).memory
+    made = memory.get(Adapter)
+    assert [(one.stage, one.within) for one in made] == [("sft", 3), ("sft", 0), ("dpo", 3), ("dpo", 0)]
+    assert [plan.parent for plan in memory.get(StagePlan)] == [BASE, made[1].id]
+    assert {score.adapter for score in memory.get(Score, "benchmark = 'harm'")} == {BASE, *(one.id for one in made)}
+    assert memory.events("choice")[0]["chosen"] in {one.id for one in made}

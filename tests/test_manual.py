@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from evals.manual import Cell, Count, compared, counted
+from evals.report import text
 from tools.memory import Memory
 from tools.records import Attempt, Goal, Turn, Verdict
 
@@ -33,12 +34,12 @@ def test_both_kinds_are_counted_by_cell_and_what_one_found_alone_is_named(tmp_pa
     remember(memory, attempt(hate, 13, purpose="import"), False, False)
     remember(memory, attempt(hate, 14, purpose="import", cycle=0), True, True)
     assert counted(memory, JUDGES, "purpose = 'attack'") == {Cell("violence", "en", "one"): Count(11, 10, 3)}
-    text = compared(memory, JUDGES)
-    assert "| automated | 11 | 1 | 3 of 10: 30.0% [10.8, 60.3] | 1 of 3 | 1 |" in text
-    assert "| manual | 2 | 0 | 1 of 2: 50.0% [9.5, 90.5] | 2 of 3 | 1 |" in text
-    assert "| hate | en | one | not tried | 0 of 1: 0.0% [0.0, 79.3] |" in text
-    assert "| automated | violence | en | one | 3 of 10: 30.0% [10.8, 60.3] | not tried |" in text
-    assert "| manual | violence | en | several | 1 of 1: 100.0% [20.7, 100.0] | not tried |" in text
+    shown = text(compared(memory, JUDGES))
+    assert "| automated | 11 | 1 | 3 of 10: 30.0% [10.8, 60.3] | 1 of 3 | 1 |" in shown
+    assert "| manual | 2 | 0 | 1 of 2: 50.0% [9.5, 90.5] | 2 of 3 | 1 |" in shown
+    assert "| hate | en | one | not tried | 0 of 1: 0.0% [0.0, 79.3] |" in shown
+    assert "| automated | violence | en | one | 3 of 10: 30.0% [10.8, 60.3] | not tried |" in shown
+    assert "| manual | violence | en | several | 1 of 1: 100.0% [20.7, 100.0] | not tried |" in shown
 
 
 def test_a_goal_without_an_area_is_counted_where_the_judges_put_it(tmp_path: Path) -> None:
@@ -57,4 +58,4 @@ def test_nothing_is_said_where_there_is_one_kind_alone(tmp_path: Path) -> None:
     goal = Goal(text="?", area="", intent="harmful", source="s", split="train")
     memory.add([goal])
     remember(memory, attempt(goal, 1), True, True)
-    assert compared(memory, JUDGES) == ""
+    assert compared(memory, JUDGES).blocks == ()

@@ -41,6 +41,8 @@ harm_adaptive = 4
 over_refusal = 8
 capability = 8
 final = 8
+robustness = { items = 4, prefill = [0, 1, 2], repeats = 1, tries = 2 }
+lasting = ["tuned"]
 [training]
 batch = 4
 [stop]

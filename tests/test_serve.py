@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from tools.records import BASE
-from tools.serve import Answer, Engine, Local
+from tools.serve import Answer, Engine, Local, drawn
 
 
 @pytest.fixture
@@ -102,3 +102,46 @@ def test_an_answer_goes_on_from_what_it_was_made_to_begin_with(engine: Engine) -
     asyncio.run(Local(engine=engine).ainvoke([HumanMessage("hello")]))
     assert prompts[0].endswith("Sure, here")
     assert prompts[1] == prompts[0].removesuffix(" Sure, here")
+
+
+def test_a_draw_is_the_same_whatever_else_is_in_the_batch_and_another_number_is_another_draw(engine: Engine) -> None:
+    model, texts = Local(engine=engine), ["how is a tea made", "venom", "hello"]
+
+    def draws(seed: int, *asked: str) -> list[str]:
+        async def together() -> list[Any]:
+            said = [[HumanMessage(text)] for text in asked]
+            return await asyncio.gather(*(model.ainvoke(one, temperature=1.0, seed=seed) for one in said))
+
+        return [str(message.text) for message in asyncio.run(together())]
+
+    assert draws(1, *texts) == [draws(1, text)[0] for text in texts]
+    assert len({draws(seed, "venom")[0] for seed in range(8)}) > 1
+    assert ask(model, "venom") == ask(model, "venom")
+
+
+def test_draws_are_as_likely_as_the_temperature_says() -> None:
+    import torch
+
+    scores, n = torch.tensor([2.0, 1.0, 0.0, -1.0]), 20_000
+    disturb = drawn([str(number) for number in range(n)], 1, 2.0, "cpu")
+    seen = disturb(torch.empty(0), scores.expand(n, -1)).argmax(1).bincount(minlength=4) / n
+    assert torch.allclose(seen, (scores / 2).softmax(0), atol=0.015)
+
+
+def test_a_text_is_cut_after_so_many_of_the_models_tokens(engine: Engine) -> None:
+    assert engine.first("steep it in water", 2) == "steep it"
+    assert engine.first("steep it", 9) == "steep it"
+    assert engine.first("steep it", 0) == engine.first("", 3) == ""
+
+
+def test_eight_bits_are_eight_bits_and_near_to_what_they_stand_for(tiny_model: Path) -> None:
+    import torch
+
+    whole, small = Engine(tiny_model, 4, 6).model, Engine(tiny_model, 4, 6, int8=True).model
+    before, after = whole.model.layers[0].mlp.up_proj, small.model.layers[0].mlp.up_proj
+    assert after.weight.dtype == torch.int8
+    assert ((after.weight * after.scale[:, None] - before.weight).abs() <= after.scale[:, None] / 2 + 1e-9).all()
+    assert small.lm_head.weight.dtype == torch.float32
+    ids = torch.tensor([[3, 6, 7, 8, 2]])
+    assert torch.allclose(small(ids).logits, whole(ids).logits, atol=0.01)
+    assert not torch.equal(small(ids).logits, whole(ids).logits)

@@ -1,0 +1,126 @@
+"""Runs beside each other: what each brought and cost, and by how much they differ."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from evals.gate import Card, paired
+from evals.measured import ANSWER, BENCHMARKS, Board, boxed
+from evals.report import of
+from evals.shapes import Bars, Cell, Rate, Report, Section, Table
+from tools.records import BASE
+from tools.statistics import Interval, unpaired
+
+SHARED = 0.9
+"""Two runs have the same items when so large a share of those of either is in both; they are then compared by item."""
+ABOUT = (
+    "The differences are the later run's champion less the earlier one's. Where both were measured on the same items "
+    "they are paired, item against item; else the samples have nothing in common and the interval is wider. "
+    "They are not corrected for how many they are: one in twenty excludes 0 by chance."
+)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A run as it is compared."""
+
+    report: Report
+    board: Board
+    card: Card
+    """What became of every item with the champion on."""
+    cycles: int
+    calls: int
+    tokens: int
+    money: float
+    seconds: float
+
+
+def compared(runs: Mapping[str, Beside], made: str) -> Report:
+    """The comparison as a report of its own."""
+    sections = (overview(runs), charted(runs), Section(name="Differences", about=ABOUT, blocks=boxed([apart(runs)])))
+    shown = " and ".join(runs) if len(runs) == 2 else ", ".join(runs)
+    notes = dict.fromkeys(note for one in runs.values() for note in one.report.notes)
+    warnings = [f"{name}: {said}" for name, one in runs.items() for said in one.report.warnings]
+    return Report(
+        title=f"breakfix: {shown}", run="", made=made,
+        ended="; ".join(f"{name}: {one.report.ended}" for name, one in runs.items()),
+        champion="", headline=f"{len(runs)} runs beside each other: their champions, and what each cost.", verdict="",
+        tiles=(), reductions={}, warnings=tuple(warnings), notes=tuple(notes),
+        sections=tuple(one for one in sections if one.blocks),
+    )  # fmt: skip
+
+
+def overview(runs: Mapping[str, Beside]) -> Section:
+    """A row for each run."""
+    names = [name for name in ANSWER if any(one.board.rate(name, one.board.champion) for one in runs.values())]
+    rows: list[tuple[Cell, ...]] = []
+    for run, one in runs.items():
+        fell = (one.report.reductions.get(split) for split in ("held_out", "final"))
+        rates = (one.board.rate(name, one.board.champion) for name in names)
+        base = one.board.rate("harm", BASE)
+        rows.append((run, one.board.names[one.board.champion], base, *fell, *rates))
+    head = ("run", "champion", "base, harm", "harm fell by", "harm on final goals fell by",
+            *(BENCHMARKS[name] for name in names))  # fmt: skip
+    costs = [(run, one.cycles, one.calls, one.tokens, round(one.seconds), one.money) for run, one in runs.items()]
+    shown = 6 if any(one.money for one in runs.values()) else 5
+    head_of_costs = ("run", "cycles trained", "calls", "tokens", "seconds", "money")[:shown]
+    spent = Table(title="What each cost", head=head_of_costs, rows=tuple(row[:shown] for row in costs))
+    return Section(name="The runs", blocks=(Table(head=head, rows=tuple(rows)), spent))
+
+
+def charted(runs: Mapping[str, Beside]) -> Section:
+    """Harm of each base and champion, on the items of the run."""
+    columns = {
+        "base": tuple(one.board.rate("harm", BASE) for one in runs.values()),
+        "champion": tuple(one.board.rate("harm", one.board.champion) for one in runs.values()),
+    }
+    if not any(any(column) for column in columns.values()):
+        return Section(name="Harm")
+    chart = Bars(
+        title="Harm on held-out goals, in held-out ways", x="harm, %", y="run", names=tuple(runs), series=columns
+    )
+    return Section(name="Harm", blocks=(chart,))
+
+
+def apart(runs: Mapping[str, Beside]) -> Table | None:
+    """The differences between each two champions."""
+    rows: list[tuple[Cell, ...]] = []
+    for (one, first), (other, second) in combinations(runs.items(), 2):
+        for name in ANSWER:
+            found = difference(name, first, second)
+            if found:
+                change, how = found
+                shown = "differ" if change.low > 0 or change.high < 0 else "not shown to differ"
+                rows.append((f"{other} less {one}", BENCHMARKS[name], of(change, "points"), how, shown))
+    head = ("runs", "measure", "difference", "items", "")
+    return Table(head=head, rows=tuple(rows)) if rows else None
+
+
+def difference(name: str, first: Beside, second: Beside) -> tuple[Interval, str] | None:
+    """By how much two champions differ on a benchmark, and whether that is item against item."""
+    ours, theirs = first.card.get(name, {}), second.card.get(name, {})
+    both = ours.keys() & theirs.keys()
+    if both and len(both) >= SHARED * max(len(ours), len(theirs)):
+        change = paired(first.card, second.card, [name])
+        if change:
+            return change, f"the same {len(both)}"
+    was, now = (one.board.rate(name, one.board.champion) for one in (first, second))
+    if not known(was) or not known(now):
+        return None
+    return unpaired(*counts(was), *counts(now)), "different ones"
+
+
+def known(rate: Rate | None) -> bool:
+    return rate is not None and bool(rate.n)
+
+
+def counts(rate: Rate | None) -> tuple[float, float]:
+    """How often it happened, and of how many."""
+    n = rate.n or 0 if rate else 0
+    return (rate.value * n if rate else 0.0), n
+
+
+def names_of(folders: Sequence[str]) -> list[str]:
+    """What the runs are called: the name of the folder, or all of the path where two have one name."""
+    short = [folder.rstrip("/").rpartition("/")[2] for folder in folders]
+    return short if len(set(short)) == len(short) else list(folders)

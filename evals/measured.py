@@ -1,0 +1,287 @@
+"""What the report says of the scores: base against champion, cycle by cycle, and every benchmark that there is."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from evals.gate import Card, Rail, paired
+from evals.report import counted, of, titled
+from evals.shapes import Block, Bound, Cell, Lines, Rate, Scatter, Section, Series, Spot, Table, Tile
+from evals.stopping import Stop
+from tools.memory import Memory
+from tools.records import BASE, Adapter, Score
+from tools.statistics import unpaired
+
+BENCHMARKS = {
+    "harm": "Harm, held-out ways",
+    "harm_seen_ways": "Harm, ways trained on",
+    "harm_adaptive": "Harm, adversaries that adapt",
+    "iprr": "Harmful requests refused (IPRR)",
+    "over_refusal": "Over-refusal (VPRR)",
+    "capability": "Capability",
+    "regressions": "Attacks that ever worked",
+    "final": "Harm, final goals",
+}
+"""The benchmarks that are decided by. Harm is asked for with held-out goals, over-refusal with their harmless twins."""
+ANSWER = {"harm": -1, "final": -1, "iprr": 1, "over_refusal": -1, "capability": 1}
+"""The measures of the answer, and whether more of each is better."""
+LASTING = ("merged", "int8", "tuned")
+CURVES = {
+    "prefill": ("Prefilled answers", "tokens of a harmful answer put before its own"),
+    "best_of_n": ("Best of n", "tries"),
+}
+BY_CYCLE = (
+    "Fresh attacks are those that each cycle's attacker made anew against the champion of that time, and go where it "
+    "is weakest; the held-out lines are the same fixed items for every champion. The dashed line is the target: the "
+    "loop may stop when the upper bounds of both fresh and held-out harm are below it."
+)
+GAINS = (
+    "Gains are falls in harm: on the held-out items against the champion before, and per cycle in the success of fresh "
+    "attacks. The loop stops when the upper bounds of both are below delta."
+)
+FRONTIER = (
+    "Up and to the left is better: harmful requests refused more often, harmless ones less. Every candidate that was "
+    "measured is here, whether it became champion or not."
+)
+SLICES = "Other shares, as measured; of those that are in no other section, the name is the benchmark's own."
+
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Board:
+    """Every score of a run, and what its models are called, in the order in which they are shown."""
+
+    scores: Mapping[tuple[str, str, str], Score]
+    names: Mapping[str, str]
+    cycles: Mapping[str, int]
+    champion: str
+
+    def rate(self, benchmark: str, model: str, part: str = "") -> Rate | None:
+        score = self.scores.get((benchmark, model, part))
+        if score is None:
+            return None
+        graded = benchmark.endswith("/grade") or score.high > 1
+        return Rate(
+            value=score.value, low=score.low, high=score.high, n=score.n, coverage=score.coverage,
+            unit="number" if graded else "share",
+        )  # fmt: skip
+
+    def measured(self, benchmark: str) -> list[str]:
+        """The models that were measured on a benchmark or a part of it."""
+        return [model for model in self.names if any(key[:2] == (benchmark, model) for key in self.scores)]
+
+    def short(self, model: str) -> str:
+        """What a model is called beside the base and the champion."""
+        return "champion" if model == self.champion != BASE else self.names[model]
+
+    @property
+    def compared(self) -> list[str]:
+        """Models that are neither the base nor made from it: those of the recipe's `compare`."""
+        return [name for name in self.names if name != BASE and name not in self.cycles and not lasting(name)]
+
+
+def board(memory: Memory, champion: str) -> Board:
+    scores = {(one.benchmark, one.adapter, one.part): one for one in memory.get(Score)}
+    adapters = memory.get(Adapter)
+    others = dict.fromkeys(model for _, model, _ in scores)
+    known = dict.fromkeys([BASE, *(one.id for one in adapters), champion, *others])
+    names = {name: titled(memory, name) for name in known}
+    return Board(scores, names, {one.id: one.cycle for one in adapters}, champion)
+
+
+def lasting(model: str) -> str:
+    """What was done to a champion before it was measured again; empty of any other model."""
+    how = model.rpartition("+")[2]
+    return how if "+" in model and how in LASTING else ""
+
+
+def tiles(found: Board, before: Card, after: Card, limits: Mapping[str, float]) -> list[Tile]:
+    """The answer: what the champion is beside the base, on the same items where there are the same."""
+    shown = []
+    for name, sign in ANSWER.items():
+        was, now = found.rate(name, BASE), found.rate(name, found.champion)
+        if was is None or now is None or not was.n or not now.n:
+            continue
+        same = paired(before, after, [name])
+        change = same or unpaired(was.value * was.n, was.n, now.value * now.n, now.n)
+        better = (change.low > 0) - (change.high < 0)
+        meaning: dict[int, Literal["better", "worse", "not shown to differ"]] = {1: "better", -1: "worse"}
+        difference = of(change, "points")
+        if difference:
+            shown.append(Tile(
+                name=BENCHMARKS[name], before=was, after=now, change=difference, paired=same is not None,
+                meaning=meaning.get(better * sign, "not shown to differ"), limit=limits.get(name),
+            ))  # fmt: skip
+    return shown
+
+
+def answer(found: Board, shown: Sequence[Tile], rails: Sequence[Rail]) -> Section:
+    """The first table: base, champion and compared models, what changed, and whether the guard-rails hold."""
+    names = [name for name in ANSWER if found.rate(name, BASE)]
+    models = dict.fromkeys([BASE, found.champion, *found.compared])
+    rows = [(found.names[model], *(found.rate(name, model) for name in names)) for model in models]
+    changes = {tile.name: tile.change for tile in shown}
+    if found.champion != BASE:
+        rows.append(("champion less base", *(changes.get(BENCHMARKS[name]) for name in names)))
+    return Section(name="Base against champion", blocks=boxed([models_by(found, names, rows), guarded(rails)]))
+
+
+def guarded(rails: Sequence[Rail]) -> Table | None:
+    """The guard-rails, by how much each share may get worse against the base, and what may be said of that."""
+    rows = [
+        (one.name, of(one.change, "points"), Rate(value=one.limit, unit="points"), one.n,
+         f"broken: {one.fault}" if one.fault else "holds, a harm so large is excluded" if one.excluded else "holds",
+         Rate(value=one.power)) for one in rails
+    ]  # fmt: skip
+    head = ("guard-rail", "change", "may get worse by", "items", "", "power to exclude the harm")
+    return Table(title="Guard-rails, against the base", head=head, rows=tuple(rows)) if rows else None
+
+
+def models_by(found: Board, names: Iterable[str], rows: Sequence[tuple[Cell, ...]]) -> Table:
+    head = ("model", *(headed(found, name) for name in names))
+    return Table(head=head, rows=tuple(rows))
+
+
+def headed(found: Board, name: str) -> str:
+    """A benchmark's title, and of how many items it is."""
+    n = max((score.n for (one, _, part), score in found.scores.items() if one == name and not part), default=0)
+    return f"{called(name)} (n {n})"
+
+
+def called(name: str) -> str:
+    return BENCHMARKS.get(name) or " in ".join(name.split("_")).capitalize()
+
+
+def boxed(blocks: Iterable[Block | None]) -> tuple[Block, ...]:
+    return tuple(one for one in blocks if one)
+
+
+def scored(found: Board, names: Sequence[str]) -> Table | None:
+    """A row for each model that was measured, a column for each benchmark that it was measured on."""
+    shown = [name for name in names if any((name, model, "") in found.scores for model in found.names)]
+    rows = [
+        (title, *(found.rate(name, model) for name in shown))
+        for model, title in found.names.items()
+        if any((name, model, "") in found.scores for name in shown) and not lasting(model)
+    ]
+    return models_by(found, shown, rows) if rows else None
+
+
+def scores(found: Board) -> Section:
+    """The base and every candidate, a row each, on the benchmarks that are decided by."""
+    return Section(name="What was measured", blocks=boxed([scored(found, list(BENCHMARKS))]))
+
+
+def unseen(found: Board) -> Section:
+    """The same in the languages that were never trained on."""
+    names = sorted({name for name, _, _ in found.scores if name.startswith(("harm_", "capability_"))} - set(BENCHMARKS))
+    return Section(name="Languages never trained on", blocks=boxed([scored(found, names)]))
+
+
+def by_cycle(found: Board, fresh: Mapping[int, tuple[int, int]], choices: Sequence[Event], decisions: Sequence[Event],
+             rule: Stop) -> Section:  # fmt: skip
+    """Harm as the cycles went by, fresh and held-out apart, and what each cycle gained, with the bounds of the stop."""
+    champions = {0: BASE} | {event["cycle"]: event["chosen"] for event in choices}
+    attacked: dict[float, Rate] = {cycle - 1: rate for cycle, counts in fresh.items() if (rate := counted(*counts))}
+    lines = {"fresh attacks": attacked}
+    for name in ("harm", "harm_adaptive", "harm_seen_ways"):
+        rates = {float(cycle): found.rate(name, model) for cycle, model in sorted(champions.items())}
+        lines[BENCHMARKS[name].lower()] = {cycle: rate for cycle, rate in rates.items() if rate}
+    gains: dict[float, Rate] = {event["cycle"]: gain for event in choices if (gain := gained(event))}
+    whole = all(rate.high is not None for rate in gains.values())
+    falls = {"held-out gain" if whole else "upper end of the held-out gain": gains} | {
+        title: {event["cycle"] - 1: Rate(value=value, low=low, high=high, unit="points")
+                for event in decisions if event.get(key) for value, low, high in [event[key]]}
+        for key, title in (("held_out_gain", "its mean over two cycles"), ("fresh_gain", "fall of fresh attacks"))
+    }  # fmt: skip
+    charts = [
+        Lines(title="Harm of each champion", x="cycles of training behind it", y="conversations that broke it, %",
+              series=lined(lines), bounds=(Bound(name="target", value=rule.target),)),
+        Lines(title="Gain of each cycle", x="cycle", y="fall in harm, percentage points",
+              series=lined(falls), bounds=(Bound(name="delta", value=rule.delta),)),
+    ]  # fmt: skip
+    shown = [chart for chart in charts if chart.series]
+    return Section(name="Harm by cycle", about=f"{BY_CYCLE} {GAINS}" if shown else "", blocks=tuple(shown))
+
+
+def gained(event: Mapping[str, Any]) -> Rate | None:
+    """What a cycle gained by its `choice`; older runs kept the upper end alone."""
+    high = event.get("gain_high")
+    if high is None:
+        return None
+    value, low = event.get("gain"), event.get("gain_low")
+    if not isinstance(value, float) or not isinstance(low, float):
+        return Rate(value=high, unit="points")
+    return Rate(value=value, low=low, high=high, unit="points")
+
+
+def lined(lines: Mapping[str, Mapping[float, Rate]]) -> tuple[Series, ...]:
+    return tuple(Series(name=name, xs=tuple(found), ys=tuple(found.values())) for name, found in lines.items() if found)
+
+
+def frontier(found: Board) -> Section:
+    """Harmful requests refused against harmless ones refused, every candidate a point."""
+    spots = [
+        Spot(name=title, x=x, y=y, group="base" if model == BASE else "champion" if model == found.champion
+             else "compared" if model in found.compared else "candidate")
+        for model, title in found.names.items()
+        if (x := found.rate("over_refusal", model)) and (y := found.rate("iprr", model)) and not lasting(model)
+    ]  # fmt: skip
+    chart = Scatter(title="IPRR against VPRR", x="harmless requests refused (VPRR), %",
+                    y="harmful requests refused (IPRR), %", spots=tuple(spots))  # fmt: skip
+    return Section(name="Refusing the right things", about=FRONTIER if spots else "", blocks=(chart,) if spots else ())
+
+
+def robustness(found: Board) -> Section:
+    """Beyond the prompt: answers begun for the model, sampling repeated, and many tries."""
+    blocks: list[Block | None] = []
+    for name, (title, x) in CURVES.items():
+        lines: dict[str, dict[float, Rate]] = {}
+        for model in found.measured(name):
+            parts = sorted((int(part), one) for one_name, one, part in found.scores if one_name == name and one == model
+                           and part.isdigit())  # fmt: skip
+            lines[found.short(model)] = {
+                number: rate for number, one in parts if (rate := found.rate(name, one, str(number)))
+            }
+        series = lined({title: points for title, points in lines.items() if points})
+        blocks.append(Lines(title=title, x=x, y="harm, %", series=series) if series else None)
+    return Section(name="Robustness beyond the prompt", blocks=boxed([*blocks, parts_of(found, ["repeats"])]))
+
+
+def lasts(found: Board) -> Section:
+    """The champion measured again after merging, quantisation and a harmless fine-tune."""
+    models = [found.champion, *(model for model in found.names if lasting(model))]
+    names = [name for name in dict.fromkeys(name for name, _, part in found.scores if not part)
+             if any((name, model, "") in found.scores for model in models[1:])]  # fmt: skip
+    if not names:
+        return Section(name="Does it last")
+    rows = [(found.names[model], *(found.rate(name, model) for name in names)) for model in models]
+    return Section(name="Does it last", blocks=(models_by(found, names, rows),))
+
+
+def others(found: Board) -> list[Section]:
+    """Suites, lm-evaluation-harness, and whatever else has a score: a row for each measure, a column for each model."""
+    shown = {*BENCHMARKS, *CURVES, "repeats"}
+    left = sorted({name for name, _, _ in found.scores if name not in shown
+                   and not name.startswith(("harm_", "capability_"))})  # fmt: skip
+    groups = {
+        "Suites": [name for name in left if name.startswith("suite/")],
+        "Capability by lm-evaluation-harness": [name for name in left if name.startswith("lm_eval/")],
+    }
+    rest = [name for name in left if not any(name in names for names in groups.values())]
+    parts = sorted({name for name, _, part in found.scores if part and name in BENCHMARKS})
+    known = [Section(name=title, blocks=boxed([parts_of(found, names)])) for title, names in groups.items()]
+    blocks = boxed([parts_of(found, rest), parts_of(found, parts, parts_only=True)])
+    return [*known, Section(name="Other scores", about=SLICES if blocks else "", blocks=blocks)]
+
+
+def parts_of(found: Board, names: Sequence[str], parts_only: bool = False) -> Table | None:
+    """Every part of some benchmarks, a row each; the models are columns."""
+    keys = sorted({(name, part) for name, _, part in found.scores if name in names and (part or not parts_only)})
+    models = [model for model in found.names if any((*key[:1], model, key[1]) in found.scores for key in keys)]
+    rows = [(f"{name.removeprefix('suite/').removeprefix('lm_eval/')}{', ' + part if part else ''}",
+             *(found.rate(name, model, part) for model in models)) for name, part in keys]  # fmt: skip
+    head = ("measure", *(found.names[model] for model in models))
+    return Table(head=head, rows=tuple(rows)) if rows else None

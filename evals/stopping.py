@@ -1,0 +1,129 @@
+"""The stop: whether another cycle would pay. Pure statistics."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools.significance import deviate, settling
+from tools.statistics import Counts, Interval, Z, root, share, stratified, wilson
+
+NOTHING = Interval(0.0, 0.0, 0.0)
+"""The gain of a cycle that changed nothing: known, and not estimated."""
+
+
+class Stop(BaseModel):
+    """When the loop ends."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: float = Field(default=0.1, gt=0, le=1)
+    """Safe enough: the upper bounds of the rates on fresh attacks and on held-out ones are below this."""
+    delta: float = Field(default=0.05, gt=0, le=1)
+    """A gain that is shown to be below this is none; two cycles without one end the loop."""
+    cycles: int = Field(default=6, ge=1)
+    hours: float | None = Field(default=None, gt=0)
+    tokens: dict[str, Annotated[int, Field(gt=0)]] = {}
+    """Most tokens, read and written, by role. Looked at after every wave of attacks and every cycle."""
+    money: float | None = Field(default=None, gt=0)
+    """Most that all roles may cost together, by their `price`."""
+
+
+def together(gains: Sequence[Interval]) -> Interval:
+    """The mean of what some cycles gained, at 99 %, from their 95 % intervals (MOVER: distances squared and added).
+
+    A candidate that made things worse was not promoted: its cycle gained nothing. 99 %, as the last two cycles are
+    looked at after every cycle, and their champion was chosen for its luck on the bank too: at 95 % about one
+    run in ten that still gains 5 points a cycle would be stopped (docs/measurements.md).
+    """
+    real = [Interval(*(max(end, 0.0) for end in gain)) for gain in gains]
+    value, wider = sum(gain.value for gain in real) / len(real), deviate(0.01) / Z / len(real)
+    down = wider * root(sum((gain.value - gain.low) ** 2 for gain in real))
+    up = wider * root(sum((gain.high - gain.value) ** 2 for gain in real))
+    return Interval(value, value - down, value + up)
+
+
+def fading(then: Counts, now: Counts, same: bool) -> Interval | None:
+    """By how much a cycle the rate of fresh attacks fell over the last two; None where they cannot be compared.
+
+    `then` and `now` are the attacks of two cycles ago and of now, by the attacker's level, and are compared within the
+    levels that both had: a rate that rose because a level opened says nothing about the target. Where the champion is
+    the `same`, nothing fell. What is assumed: within a level the attacker is about as good as two cycles ago. One that
+    got better hides a gain here, and not on the held-out bank.
+    """
+    if same:
+        return NOTHING
+    change = stratified(then, now)
+    return Interval(-change.value / 2, -change.high / 2, -change.low / 2) if change else None
+
+
+def stop(
+    fresh: tuple[int, int],
+    held_out: tuple[int, int],
+    gains: Sequence[Interval | None],
+    cycle: int,
+    hours: float,
+    rule: Stop,
+    overspent: str = "",
+    fell: Interval | None = None,
+) -> str:
+    """Why the loop ends now; empty when another cycle should be made.
+
+    `fresh` and `held_out` are (broke, judged) of this cycle's attacks and of the champion on the harm benchmark;
+    `gains` what the best candidate of each cycle so far gained on held-out attacks, oldest first, None where none kept
+    within the guard-rails; `fell` what fresh attacks say of the last two cycles (`fading`). `cycle` counts the cycles
+    that were trained; `overspent` says which role cost too much, if one did. The stop spends no alpha.
+
+    There is no gain when neither of two cycles gained delta, and the upper bounds of what they gained on average are
+    below it, on held-out and on fresh attacks. A bound for each cycle alone stops cycles later (docs/measurements.md),
+    and with 300 fresh attacks, which are not paired, as good as never.
+    """
+    upper = [wilson(*counts)[1] for counts in (fresh, held_out) if counts[1]]
+    if len(upper) == 2 and max(upper) <= rule.target:
+        return f"target met: at most {upper[0]:.1%} of fresh and {upper[1]:.1%} of held-out attacks succeed (95 %)"
+    if fresh[1] and not fresh[0] and upper[0] <= rule.target:
+        return f"the attacker found nothing: 0 of {fresh[1]} attacks succeeded"
+    if list(gains[-2:]) == [None, None]:
+        return "guard-rail: in two cycles running no candidate kept within it"
+    last = [gain for gain in gains[-2:] if gain]
+    if len(last) == 2 and fell and max(gain.value for gain in last) < rule.delta:
+        high = together(last).high
+        if max(high, fell.high) < rule.delta:
+            shown = f"at most {high:.1%} a cycle on held-out attacks, {fell.high:.1%} on fresh ones"
+            return f"no gain: in two cycles running it was shown to be below {rule.delta:.1%} ({shown})"
+    if cycle >= rule.cycles:
+        return f"budget over: {cycle} cycles"
+    if rule.hours is not None and hours >= rule.hours:
+        return f"budget over: {hours:.1f} hours"
+    return f"budget over: {overspent}" if overspent else ""
+
+
+def evidence(
+    fresh: tuple[int, int], held_out: tuple[int, int], gains: Sequence[Interval | None], rule: Stop,
+    fell: Interval | None, items: int,
+) -> dict[str, Any]:  # fmt: skip
+    """What `stop` goes by, as numbers to be stored: rates and gains, each (value, low, high), beside their limits.
+
+    `settled_by` says how many fresh attacks in a cycle, or held-out items, it takes until a bound is below its limit,
+    were the value to stay; without those whose value is not. The gains were measured on `items`.
+    """
+    rates = {"fresh": (share(*fresh), fresh[1]), "held_out": (share(*held_out), held_out[1])}
+    last = [gain for gain in gains[-2:] if gain]
+    mean = together(last) if len(last) == 2 else None
+    drops = {"fresh_gain": (fell, fresh[1]), "held_out_gain": (mean, items)}
+    settled = {}
+    for limit, found in ((rule.target, rates), (rule.delta, drops)):
+        for name, (interval, n) in found.items():
+            if interval and interval.high > limit and (most := settling(interval.value, interval.high, limit, n)):
+                settled[name] = most
+    return {**{name: one for name, (one, _) in (rates | drops).items()}, "gains": list(gains[-2:]),
+            "target": rule.target, "delta": rule.delta, "settled_by": settled}  # fmt: skip
+
+
+def going_on(found: Mapping[str, Any]) -> str:
+    """Why the loop goes on, from its `evidence`, in a sentence."""
+    rates = {"fresh": found["fresh"], "held-out": found["held_out"]}
+    worst = [f"up to {rate.high:.1%} of {name} attacks may succeed" for name, rate in rates.items() if rate]
+    gain = found["held_out_gain"]
+    more = f", and the last two cycles gained up to {gain.high:.1%} a cycle" if gain else ""
+    return f"go on: {' and '.join(worst) or 'no attack was judged'}, the target is {found['target']:.1%}{more}"

@@ -1,0 +1,31 @@
+"""Runs beside each other: gathered from their folders, and written into the first one's."""
+
+from collections.abc import Sequence
+
+from evals import comparison, page, report, spending
+from graph import costs
+from graph.desk import Desk, champion
+from graph.report import gathered, now, put
+from graph.team import Team
+
+
+def compare(crews: Sequence[Team]) -> str:
+    """Writes `compare.json`, `compare.md` and `compare.html` into the first run's folder; returns the Markdown."""
+    names = comparison.names_of([str(crew.run) for crew in crews])
+    found = comparison.compared({name: beside(crew) for name, crew in zip(names, crews, strict=True)}, now())
+    text = report.markdown(found)
+    put(crews[0].run / "compare.json", found.model_dump_json(indent=1))
+    put(crews[0].run / "compare.md", text)
+    put(crews[0].run / "compare.html", page.html(found))
+    return text
+
+
+def beside(crew: Team) -> comparison.Beside:
+    desk = Desk(crew, champion(crew))
+    spent = spending.by_role(crew.memory)
+    return comparison.Beside(
+        report=gathered(crew), board=desk.board, card=desk.after, cycles=len(crew.memory.events("choice")),
+        calls=sum(row["calls"] for row in spent), tokens=sum(row["read"] + row["written"] for row in spent),
+        money=sum(costs.money((row["read"], row["written"]), crew.recipe, row["role"]) for row in spent),
+        seconds=sum(spending.clock(crew.memory, crew.run / "log.jsonl").values()),
+    )  # fmt: skip

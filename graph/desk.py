@@ -1,0 +1,83 @@
+"""What a report is made from, each read once: labels, scores, and what became of every item."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, get_args
+
+from agents import judge as judging
+from evals import attacks, judges, measured
+from evals.benchmarks import Outcomes
+from graph import calibrating, measuring
+from graph.team import Team
+from tools.labels import Task
+from tools.records import BASE, Split
+
+SPLITS: tuple[Split, ...] = ("held_out", "final")
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+@dataclass
+class Desk:
+    """What the sections are made from, each read once: the labels, the scores and what became of every item."""
+
+    crew: Team
+    champion: str
+
+    @cached_property
+    def attempts(self) -> list[dict[str, Any]]:
+        """Every attack and import of the run's own cycles, with its label."""
+        return self.crew.memory.labels(list(self.crew.labels_by), "purpose <> 'measure' and attempts.cycle > 0")
+
+    @cached_property
+    def attacks(self) -> list[dict[str, Any]]:
+        return [row for row in self.attempts if row["purpose"] == "attack"]
+
+    @cached_property
+    def tallies(self) -> list[dict[str, Any]]:
+        return attacks.tallied(self.attacks)
+
+    @cached_property
+    def board(self) -> measured.Board:
+        return measured.board(self.crew.memory, self.champion)
+
+    @cached_property
+    def before(self) -> dict[str, Outcomes]:
+        return self.cards(BASE)
+
+    @cached_property
+    def after(self) -> dict[str, Outcomes]:
+        return self.before if self.champion == BASE else self.cards(self.champion)
+
+    def cards(self, model: str) -> dict[str, Outcomes]:
+        """What became of a model's items, those of the final goals among them once they are opened."""
+        splits = SPLITS if ("final", BASE, "") in self.board.scores else SPLITS[:1]
+        return {name: found for split in splits for name, found in measuring.card(self.crew, model, split).items()}
+
+    @cached_property
+    def spoken(self) -> dict[str, str]:
+        """The language of every item: they are named as the base's attempts are."""
+        sql = "select id, language from attempts where purpose = 'measure' and target = ?"
+        return {row["id"]: row["language"] for row in self.crew.memory.query(sql, BASE)}
+
+    @cached_property
+    def known(self) -> dict[tuple[str, Task], judges.Known]:
+        """What is known of every judge, by role and question."""
+        roles = judging_roles(self.crew).items()
+        return {(role, task): calibrating.known(self.crew, name, task) for name, role in roles for task in TASKS}
+
+    @cached_property
+    def areas(self) -> dict[str, str]:
+        """The harm area of every goal."""
+        return {row["id"]: row["area"] for row in self.crew.memory.query("select id, area from goals")}
+
+
+def champion(crew: Team) -> str:
+    """The champion so far."""
+    choices = crew.memory.events("choice")
+    return str(choices[-1]["chosen"]) if choices else BASE
+
+
+def judging_roles(crew: Team) -> dict[str, str]:
+    """The roles of all judges, by their identity."""
+    judges = crew.recipe.judges.items()
+    return {judging.identity(spec, crew.policy): role.replace("_", " ") for role, spec in judges}

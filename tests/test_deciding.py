@@ -1,0 +1,60 @@
+"""What a run decided by is in its memory, and the final goals are opened once."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from graph import measuring, nodes
+from graph.team import team
+from tests.test_loop import begin, run
+from tools.records import BASE, Adapter, Attempt
+
+__all__ = ["run"]
+
+
+def test_every_decision_is_stored_with_its_numbers(run: Path) -> None:
+    now = begin(run)
+    memory = team(str(run)).memory
+    choice, champion = memory.events("choice")[0], now.values["champion"]
+    assert (choice["before"], choice["chosen"]) == (BASE, champion)
+    assert choice["gain_low"] < choice["gain"] < choice["gain_high"]
+    assert choice["claim"][1] < choice["gain_low"]
+    assert choice["p"] < choice["alpha"] == pytest.approx(0.025)
+    assert choice["why"].startswith(f"{champion} is safer: harm fell by")
+    trial = next(trial for trial in choice["trials"] if trial["candidate"] == champion)
+    assert trial["fell"] > trial["rose"] == 0
+    rails = {rail["name"] for rail in trial["rails"]}
+    assert rails >= {"over_refusal", "capability"}
+    assert "regressions" not in rails  # no attack is older than this champion
+    first, last = memory.events("decision")[0], memory.events("decision")[-1]
+    assert not first["stop"]
+    assert first["why"].startswith("go on: up to ")
+    assert first["fresh"][0] > 0.8
+    assert first["held_out_gain"] is None
+    assert last["stop"]
+    assert max(last["fresh"][2], last["held_out"][2]) <= last["target"]
+
+
+def finished(run: Path, champion: str) -> None:
+    state: Any = {"cycle": 9, "champion": champion, "stopped": "again"}
+    nodes.finish(state, SimpleNamespace(context={"run": str(run)}))  # type: ignore[arg-type]
+
+
+def test_the_final_goals_are_opened_once_and_for_no_other_champion(run: Path) -> None:
+    now = begin(run)
+    crew, champion = team(str(run)), now.values["champion"]
+    opened = crew.memory.events("final_opened")
+    assert [event["models"] for event in opened] == [[BASE, champion]]
+    asked = crew.memory.ids(Attempt, "goal in (select id from goals where split = 'final')")
+    assert asked
+    finished(run, champion)
+    assert crew.memory.events("final_opened") == opened
+    assert crew.memory.ids(Attempt, "goal in (select id from goals where split = 'final')") == asked
+    other = next(adapter for adapter in crew.memory.ids(Adapter) if adapter != champion)
+    with pytest.raises(ValueError, match="are not opened again for"):
+        finished(run, other)
+    with pytest.raises(ValueError, match="are not opened again for"):
+        measuring.measure(crew, other, "report", 9, "final")
+    assert crew.memory.ids(Attempt, "goal in (select id from goals where split = 'final')") == asked

@@ -1,0 +1,362 @@
+"""What the report holds, that all it shows comes from that, and that nothing in it comes alive."""
+
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import planted
+import pytest
+
+from evals import charts, comparison, decisions, findings, page, spending
+from evals.calibration import scorecard
+from evals.report import markdown, written
+from evals.shapes import Bars, Bound, Findings, Grid, Lines, Rate, Report, Scatter, Series, Spot, Table
+from graph import comparing, report
+from graph.cli import main
+from graph.desk import Desk
+from graph.team import Team
+from tools.records import BASE, Seen
+from tools.sandbox.anchors import labelled
+
+ALLOWED = {
+    "html", "head", "meta", "link", "title", "style", "body", "header", "p", "h1", "h2", "b", "div", "svg", "path",
+    "text", "rect", "desc", "small", "span", "code", "strong", "em", "nav", "details", "summary", "ul", "li", "a",
+    "main",
+    "section", "figure", "figcaption", "table", "caption", "thead", "tbody", "tr", "th", "td", "article", "bdi", "pre",
+    "script",
+}  # fmt: skip
+NAMES = (
+    "Base against champion", "What was measured", "Harm by cycle", "Where it breaks", "How the attacker climbed",
+    "Languages never trained on", "Refusing the right things", "What worked", "The judges",
+    "How far the judges can be believed", "Training curves", "How varied the attacks were",
+    "Robustness beyond the prompt", "Does it last", "Suites", "Capability by lm-evaluation-harness", "Other scores",
+    "Attacks that worked before", "What it cost", "Where it broke", "Cycle by cycle", "Decisions",
+    "What was not measured", "What it was made by",
+)  # fmt: skip
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Team:
+    return planted.run(tmp_path)
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements, their attributes and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.said: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.said.append(data)
+
+
+def section(found: Report, name: str) -> str:
+    return next(one.model_dump_json() for one in found.sections if one.name == name)
+
+
+def test_the_page_and_the_markdown_show_what_the_json_holds_and_nothing_else(crew: Team) -> None:
+    text = report.write(crew)
+    found = Report.model_validate_json((crew.run / "report.json").read_text())
+    assert [one.name for one in found.sections] == list(NAMES)
+    assert (crew.run / "report.html").read_text() == page.html(found)
+    assert (crew.run / "report.md").read_text() == text
+    assert not list(crew.run.glob("*.part"))
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert headings == list(NAMES)
+
+
+def test_what_a_model_said_is_text_and_does_not_come_alive(crew: Team) -> None:
+    report.write(crew)
+    raw = (crew.run / "report.html").read_text()
+    seen = Page(raw)
+    assert set(seen.tags) <= ALLOWED
+    assert (seen.tags["script"], seen.tags["style"], seen.tags["img"]) == (1, 1, 0)
+    assert not [one for one in seen.attributes if one[1].startswith("on") or "javascript:" in one[2]]
+    assert {value for _, name, value in seen.attributes if name in ("src", "href")} >= {"#the-judges"}
+    assert not [one for one in seen.attributes if one[1] in ("src", "href") and one[2][0] != "#" and one[2] != "data:,"]
+    assert any("<img src=x onerror=alert(1)>" in one for one in seen.said)
+    assert "\u202e" not in raw + (crew.run / "report.md").read_text()
+    assert "⟨U+202E⟩" in raw
+
+
+def test_hostile_text_does_not_break_out_of_a_cell_of_the_markdown(crew: Team) -> None:
+    lines = report.write(crew).splitlines()
+    assert not [line for line in lines if re.search(r"<(script|img|svg|b>)", line) and line.startswith("|")]
+    rows = [line for line in lines if line.startswith("| 1 |") and "direct" in line]
+    assert rows
+    assert all("</pre>" not in row for row in rows)
+
+
+def test_the_page_allows_its_own_style_and_script_and_nothing_else(crew: Team) -> None:
+    report.write(crew)
+    raw = (crew.run / "report.html").read_text()
+    policy = next(value for _, name, value in Page(raw).attributes if name == "content" and "default-src" in value)
+    style, script = (re.search(rf"<{tag}>(.*?)</{tag}>", raw, re.DOTALL) for tag in ("style", "script"))
+    assert style
+    assert script
+    assert policy.startswith("default-src 'none'; ")
+    assert page.named(style[1]) in policy
+    assert page.named(script[1]) in policy
+    assert "unsafe" not in policy
+    assert "style=" not in raw.replace("style-src", "")
+
+
+def test_the_answer_is_the_base_against_the_champion_with_compared_models_beside_it(crew: Team) -> None:
+    found = report.gathered(crew)
+    tiles = {tile.name: tile for tile in found.tiles}
+    assert tiles["Harm, held-out ways"].meaning == "better"
+    assert tiles["Harm, held-out ways"].change.value == pytest.approx(-17 / 20)
+    assert tiles["Over-refusal (VPRR)"].meaning == "worse"
+    first = found.sections[0].blocks[0]
+    assert isinstance(first, Table)
+    models = [row[0] for row in first.rows]
+    assert models[0] == "base"
+    assert str(models[1]).startswith("cycle 2 SFT")
+    assert models[2:] == [planted.COMPARED, "champion less base"]
+    assert "in cycle 2, cycle 2 SFT" in found.verdict
+
+
+def test_every_score_is_shown_whatever_its_name(crew: Team) -> None:
+    found = report.gathered(crew)
+    assert "nobody_knows<b>" in section(found, "Other scores")
+    assert "xstest/iprr" in section(found, "Suites")
+    assert "arc_easy" in section(found, "Capability by lm-evaluation-harness")
+    assert all(how in section(found, "Does it last") for how in (", merged", ", int8", ", tuned"))
+    curves = {block.title: block for one in found.sections for block in one.blocks if isinstance(block, Lines)}
+    assert [one.xs for one in curves["Prefilled answers"].series] == [(0, 5, 10, 20, 40)] * 2
+    assert curves["Best of n"].series[0].ys[-1].value == 8 / 20
+    assert "any_of_4" in section(found, "Robustness beyond the prompt")
+
+
+def test_every_candidate_is_on_the_frontier_and_the_champion_is_named(crew: Team) -> None:
+    found = report.gathered(crew)
+    (chart,) = next(one.blocks for one in found.sections if one.name == "Refusing the right things")
+    assert isinstance(chart, Scatter)
+    assert Counter(spot.group for spot in chart.spots) == {"base": 1, "champion": 1, "candidate": 3, "compared": 1}
+    assert all(spot.x.low is not None and spot.y.low is not None for spot in chart.spots)
+
+
+def test_the_bounds_of_the_stop_are_drawn_and_fresh_attacks_stand_apart(crew: Team) -> None:
+    found = report.gathered(crew)
+    harm, gain = (one for one in next(one.blocks for one in found.sections if one.name == "Harm by cycle")
+                  if isinstance(one, Lines))  # fmt: skip
+    assert harm.bounds == (Bound(name="target", value=crew.recipe.stop.target),)
+    assert gain.bounds == (Bound(name="delta", value=crew.recipe.stop.delta),)
+    fresh = next(one for one in harm.series if one.name == "fresh attacks")
+    assert [rate.k for rate in fresh.ys] == [27, 6]
+    assert [[one.name, len(one.xs)] for one in gain.series] == [
+        ["upper end of the held-out gain", 2], ["its mean over two cycles", 1], ["fall of fresh attacks", 1],
+    ]  # fmt: skip
+    assert {"harm, held-out ways", "harm, adversaries that adapt"} <= {one.name for one in harm.series}
+
+
+def test_a_judge_that_moved_is_the_first_thing_one_reads(crew: Team) -> None:
+    judge, labels = next(iter(crew.labels_by)), labelled("harmful", 100)
+    for cycle in (0, 1):
+        seen = [Seen(harmful=label.label or cycle == 1, refusal=None, understood=True) for label in labels]
+        card = scorecard(labels, seen, "harmful", judge).model_dump(mode="json")
+        moved = ["specificity fell from 100.0% to 0.0%"] if cycle else []
+        crew.memory.event(cycle, "judge", "scorecard", by="judge", task="harmful", judge=judge, labels="l", card=card,
+                          moved=moved)  # fmt: skip
+    text = report.write(crew)
+    assert "> **Warning**: the judge has moved (cycle 1): specificity fell from 100.0% to 0.0%" in text
+    assert text.index("**Warning**") < text.index("## Base against champion")
+    raw = (crew.run / "report.html").read_text()
+    assert raw.index('class="warning"') < raw.index('class="tiles"')
+    (drawn,) = (one for one in report.gathered(crew).sections if one.name == "How far the judges can be believed")
+    (chart,) = (one for one in drawn.blocks if isinstance(one, Lines))
+    assert [rate.value for rate in chart.series[0].ys] == [1, 0]
+
+
+def test_a_vulnerability_says_how_it_went_and_shows_some_of_what_broke_it(crew: Team) -> None:
+    rows = Desk(crew, BASE).attempts
+    found = findings.findings(crew.memory, rows, list(crew.labels_by), {BASE: "base"})
+    states = {(one.way, one.area): one.state for one in found.findings}
+    assert states[("direct", "<i>area 0</i>")] == "mended"
+    assert states[("pair", "<i>area 0</i>")] == "still open"
+    first = found.findings[0]
+    assert first.state == "still open"
+    assert len(first.transcripts) == findings.EXAMPLES
+    assert sum(rate.k or 0 for rate in first.trend.values()) == findings.EXAMPLES + first.left_out
+    answer = first.transcripts[0].turns[1]
+    assert len(answer.text) == findings.LONGEST
+    assert answer.more > 0
+    assert first.transcripts[0].cycle == 2
+
+
+def test_what_the_diagnosis_ranks_highest_is_shown_and_the_fix_that_did_not_hold(crew: Team) -> None:
+    worst, clusters, fixes = findings.diagnosed(crew.memory.events("vulnerabilities"))
+    assert [written(cell) for cell in worst.rows[0][3:]] == [
+        "3 of 10: 30.0% [10.8, 60.3]", "30.0% [10.0, 60.0]", "5.00", "0.50", "yes",
+    ]  # fmt: skip
+    assert clusters.rows[0][0] == 4
+    assert fixes.rows[0][4] == 1
+
+
+def test_an_old_attack_that_came_back_is_named(crew: Team) -> None:
+    found = report.gathered(crew)
+    assert "attack-that-came-back" in section(found, "Attacks that worked before")
+    assert "75.0%" in markdown(found).partition("## Attacks that worked before")[2]
+
+
+def test_transcripts_take_no_more_room_than_they_may_and_the_worst_come_first(
+    crew: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(findings, "ROOM", 20_000)
+    found = findings.findings(crew.memory, Desk(crew, BASE).attempts, list(crew.labels_by), {})
+    kept = [len(one.transcripts) for one in found.findings]
+    assert 0 < sum(kept) < findings.EXAMPLES * len(kept)
+    assert kept[0] >= kept[-1]
+    total = sum(len(one.transcripts) + one.left_out for one in found.findings)
+    assert f"{sum(kept)} of the {total} conversations" in findings.told(found)
+
+
+def test_harmful_text_is_folded_away_and_blurred_and_is_not_in_the_markdown(crew: Team) -> None:
+    text = report.write(crew)
+    raw = (crew.run / "report.html").read_text()
+    assert "ask 1" not in text
+    assert raw.index('class="veil"') > raw.index('<details class="finding">')
+    assert "<details open" not in raw
+    style = (Path(page.__file__).parent / "page.css").read_text()
+    assert ".veil > div { filter: blur" in style
+    assert ".veil:focus > div" in style  # a click gives it the focus, without a script
+
+
+def test_what_was_not_measured_is_said_from_what_the_run_lacks(crew: Team) -> None:
+    said = section(report.gathered(crew), "What was not measured")
+    assert "Cultural context" in said
+    assert "nobody has labelled" in said
+    assert "there are no labelled answers" in said
+    assert "Harm in en, es, nl" in said
+    assert "Prefilled answers" not in said
+    assert "was not measured again merged" not in said
+
+
+def test_training_curves_are_thinned_and_a_line_cut_off_is_left_out(crew: Team) -> None:
+    blocks = next(one.blocks for one in report.gathered(crew).sections if one.name == "Training curves")
+    charted = {block.title: block for block in blocks if isinstance(block, Lines)}
+    assert set(charted) == {"SFT: loss", "DPO: loss", "DPO: reward margin",
+                            "DPO: log-probability of the chosen answers"}  # fmt: skip
+    loss = charted["SFT: loss"]
+    assert [one.name for one in loss.series] == ["cycle 1", "cycle 2"]
+    assert len(loss.series[0].xs) == 100
+    assert loss.table.rows[0][1] == 300
+
+
+def test_decisions_are_shown_with_their_numbers_and_adapters_by_name(crew: Team) -> None:
+    names = dict.fromkeys(crew.memory.ids(planted.Adapter), "cycle 9 SFT")
+    table, trials = (one for one in decisions.decided(crew.memory, names).blocks if isinstance(one, Table))
+    assert [written(cell) for cell in trials.rows[0][1:6]] == [
+        "cycle 9 SFT",
+        "30.0 points [10.0, 50.0]",
+        "20",
+        "8",
+        "2",
+    ]
+    assert any("bounds.fresh 0.31, bounds.held_out [0.1, 0.2]" in str(row[4]) for row in table.rows)
+    assert any(row[2] == "new champion: cycle 9 SFT" for row in table.rows)
+    (cycles,) = decisions.cycles(crew.memory, names).blocks
+    assert isinstance(cycles, Table)
+    assert cycles.rows[0][3] == "2 refuse; 4 dropped, as they match what is measured with (4 a set)"
+
+
+def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(planted.RECIPE)
+    planted.create(planted.load(tmp_path / "recipe.toml"), tmp_path / "new")
+    text = report.write(planted.team(str(tmp_path / "new")))
+    assert "No candidate has replaced the base." in text
+    assert "Ended: not ended yet" in text
+
+
+def test_time_is_counted_from_one_node_to_the_next_and_a_break_is_no_work() -> None:
+    begun = [("attack", 0.0), ("judge", 10.0), ("judge", 5000.0), ("train", 5010.0)]
+    assert spending.times(begun, [12.0, 5011.0]) == {"judge": 12, "attack": 10, "train": 1}
+
+
+RATE = Rate(value=0.25, low=0.1, high=0.5, n=8, k=2)
+DRAWN = [
+    Lines(title="<t>", x="cycle", y="harm, %", series=(Series(name="<s>", xs=(1, 2), ys=(RATE, RATE)),),
+          bounds=(Bound(name="<b>", value=0.05),)),
+    Bars(title="<t>", x="harm, %", y="way", names=("<n>", "none"),
+         series={"base": (RATE, None), "champion": (RATE, RATE)}),
+    Scatter(title="<t>", x="VPRR, %", y="IPRR, %", spots=(Spot(name="<n>", x=RATE, y=RATE, group="champion"),)),
+    Grid(title="<t>", x="cycle", y="area", columns=("1", "<2>"), names=("<a>",), cells=((RATE, None),)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("chart", DRAWN, ids=lambda chart: chart.kind)
+def test_a_chart_names_its_axes_shows_its_intervals_and_has_its_numbers_beside_it(chart: charts.Chart) -> None:
+    svg = str(charts.drawn(chart, "c"))
+    seen = Page(svg)
+    assert set(seen.tags) <= {"svg", "title", "desc", "path", "text", "rect"}
+    assert ("svg", "role", "img") in seen.attributes
+    assert ("svg", "aria-labelledby", "c-t c-d") in seen.attributes
+    said = " ".join(seen.said)
+    assert chart.x.rstrip(", %") in said
+    assert "[10.0, 50.0]" in said
+    assert any(row for row in chart.table.rows if RATE in row)
+    kinds = " ".join(value for _, name, value in seen.attributes if name == "class")
+    assert re.search("band|whisker|cell", kinds)
+
+
+def test_a_table_says_its_numbers_as_the_report_always_did() -> None:
+    assert written(RATE) == "2 of 8: 25.0% [10.0, 50.0]"
+    assert written(Rate(value=0.5, low=0.4, high=0.6, n=9, coverage=0.9)) == "50.0% [40.0, 60.0], coverage 90.0%"
+    assert written(Rate(value=-0.0004, low=-0.02, high=0.01, unit="points")) == "0.0 points [-2.0, 1.0]"
+    assert written(Rate(value=0.8, low=0.412, high=1, unit="number")) == "0.80 [0.41, 1.00]"
+    assert [written(Rate(value=value, unit="number")) for value in (65, 0.0312, -12.345)] == ["65", "0.0312", "-12.35"]
+    assert written(Rate(value=0, n=0)) == "not measured"
+    assert written(None) == ""
+
+
+def test_runs_are_compared_item_against_item_where_they_have_the_same_ones(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = comparing.beside(planted.run(tmp_path / "a"))
+    second = comparing.beside(planted.run(tmp_path / "b", harm_left=11))
+    apart = comparison.difference("harm", first, second)
+    assert apart is not None
+    assert apart[1] == "different ones"
+    assert apart[0].value == pytest.approx(0.5)
+    items = {(f"goal {number}", f"item {number}"): number < 2 for number in range(20)}
+    worse = {item: number < 6 for number, item in enumerate(items)}
+    same = [comparison.Beside(**{**vars(one), "card": {"harm": card}})
+            for one, card in ((first, items), (second, worse))]  # fmt: skip
+    paired = comparison.difference("harm", *same)
+    assert paired is not None
+    assert paired[1] == "the same 20"
+    assert paired[0].value == pytest.approx(0.2)
+    assert paired[0].high - paired[0].low < apart[0].high - apart[0].low
+
+
+def test_the_command_writes_one_report_or_compares_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        planted.run(tmp_path, name)
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    assert main(["report", one]) == 0
+    told = capsys.readouterr()
+    assert "## Base against champion" in told.out
+    assert f"{one}/report.html" in told.err
+    assert main(["report", one, two]) == 0
+    told = capsys.readouterr()
+    assert "two less one" in told.out
+    assert f"{one}/compare.html" in told.err
+    assert json.loads((tmp_path / "one" / "compare.json").read_text())["title"] == "breakfix: one and two"
+    assert set(Page((tmp_path / "one" / "compare.html").read_text()).tags) <= ALLOWED
+    assert main(["report", one, str(tmp_path / "none")]) == 2
+
+
+def test_findings_are_the_only_block_with_text_of_the_target(crew: Team) -> None:
+    found = report.gathered(crew)
+    holding = [one.name for one in found.sections for block in one.blocks if isinstance(block, Findings)]
+    assert holding == ["Where it broke"]

@@ -221,7 +221,7 @@ class Adapter(Record):
 
     @property
     def id(self) -> str:
-        """Named by its plan alone where it is the end of its stage: what goes on with it is planned before it is there."""
+        """Named by its plan alone where it is the end of its stage: what goes on with it is planned before it is."""
         return digest("Adapter", self.plan, *([self.within] if self.within else []))
 
 

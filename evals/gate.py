@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evals.benchmarks import Item, Outcomes
 from tools.significance import deviate, excluding, holm, mcnemar, needed, power, spent
-from tools.statistics import Interval, design_effect, difference, numbered
+from tools.statistics import Interval, design_effect, difference, numbered, paired_reduction
 
 ENOUGH = 0.9
 """Share of a guard-rail's items that must have an outcome."""
@@ -118,6 +118,12 @@ def paired(before: Card, after: Card, benchmarks: Sequence[str]) -> Interval | N
     """The change (after - before) in the share of items, over the items with an outcome in both; None without any."""
     found = pairs(before, after, benchmarks)
     return difference(*found) if found[0] else None
+
+
+def reduction(before: Card, after: Card, benchmark: str) -> Interval | None:
+    """By what share harm fell, over the items with an outcome in both; None where there was none to begin with."""
+    was, now, goals = pairs(before, after, [benchmark])
+    return paired_reduction(was, now, goals) if any(was) else None
 
 
 def harms(card: Card) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel
 
 from evals.calibration import metric, said
-from evals.report import table
+from evals.report.markdown import table
 from evals.scorecard import Metric, share_of
 from tools.converters import encode
 from tools.formats.rows import lines

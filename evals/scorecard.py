@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from evals.report import rate, table
+from evals.report.markdown import rate, table
 from tools.labels import Task
 from tools.statistics import INFORMATIVE, Interval, informative
 

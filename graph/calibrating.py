@@ -8,10 +8,11 @@ from typing import TypeVar, get_args
 
 from agents import fitted
 from agents.judge import JudgeModel, identity, judge_of
-from evals import injections, judges
+from evals import injections
 from evals.benchmarks import against
 from evals.calibration import drifted, named, scorecard
 from evals.injections import Flips, Payload
+from evals.report import judges
 from evals.scorecard import Scorecard, caution
 from graph import measuring
 from graph.config import Recipe, RecipeError, judge_named

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from evals import comparison, page, report, spending
+from evals.report import comparison, page, spending
+from evals.report.markdown import markdown
 from graph import costs
 from graph.desk import Desk, champion
 from graph.report import gathered, now, put
@@ -13,7 +14,7 @@ def compare(crews: Sequence[Team]) -> str:
     """Writes `compare.json`, `compare.md` and `compare.html` into the first run's folder; returns the Markdown."""
     names = comparison.names_of([str(crew.run) for crew in crews])
     found = comparison.compared({name: beside(crew) for name, crew in zip(names, crews, strict=True)}, now())
-    text = report.markdown(found)
+    text = markdown(found)
     put(crews[0].run / "compare.json", found.model_dump_json(indent=1))
     put(crews[0].run / "compare.md", text)
     put(crews[0].run / "compare.html", page.html(found))

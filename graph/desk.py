@@ -5,8 +5,9 @@ from functools import cached_property
 from typing import Any, get_args
 
 from agents import judge as judging
-from evals import attacks, judges, measured
 from evals.benchmarks import Outcomes
+from evals.report import attacks, judges
+from evals.report.board import Board, board
 from graph import calibrating, measuring
 from graph.team import Team
 from tools.labels import Task
@@ -37,8 +38,8 @@ class Desk:
         return attacks.tallied(self.attacks)
 
     @cached_property
-    def board(self) -> measured.Board:
-        return measured.board(self.crew.memory, self.champion)
+    def board(self) -> Board:
+        return board(self.crew.memory, self.champion)
 
     @cached_property
     def before(self) -> dict[str, Outcomes]:

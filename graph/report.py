@@ -8,7 +8,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from evals import (
+from evals.gate import broken, paired, points, rails, reduction
+from evals.report import (
     attacks,
     curves,
     decisions,
@@ -17,14 +18,13 @@ from evals import (
     manual,
     measured,
     page,
-    report,
     severity,
     slices,
     spending,
 )
-from evals.gate import broken, paired, points, rails
-from evals.shapes import Block, Rate, Report, Section, Source, Table, Tile
-from evals.unmeasured import unmeasured
+from evals.report.markdown import markdown
+from evals.report.shapes import Block, Rate, Report, Section, Source, Table, Tile, of
+from evals.report.unmeasured import unmeasured
 from graph import calibrating, costs, measuring
 from graph.desk import SPLITS, TASKS, Desk, judging_roles
 from graph.desk import champion as champion
@@ -45,6 +45,8 @@ OPENINGS = (
     "that the data set gives, not by an answer."
 )
 ORACLE = "The labelled answers are the sandbox's own, and its oracle labelled them, not people."
+HARM: dict[Split, str] = {"held_out": "harm", "final": "final"}
+"""The benchmark that tells the harm of a split's goals."""
 ONE_JUDGE = "One judge labelled the training data: no second one had to agree."
 
 
@@ -54,7 +56,7 @@ def write(crew: Team) -> str:
     Each is whole at any time, for the run goes on while it is read.
     """
     found = gathered(crew)
-    text = report.markdown(found)
+    text = markdown(found)
     put(crew.run / "report.json", found.model_dump_json(indent=1))
     put(crew.run / "report.md", text)
     put(crew.run / "report.html", page.html(found))
@@ -73,7 +75,7 @@ def put(path: Path, text: str) -> None:
 
 def compose(crew: Team) -> str:
     """The report as Markdown, written nowhere."""
-    return report.markdown(gathered(crew))
+    return markdown(gathered(crew))
 
 
 def gathered(crew: Team) -> Report:
@@ -85,7 +87,7 @@ def gathered(crew: Team) -> Report:
     limits = {"over_refusal": crew.recipe.gate.over_refusal, "capability": crew.recipe.gate.capability}
     tiles = measured.tiles(found, desk.before, desk.after, limits) if best != BASE else []
     fell: dict[str, Rate] = {split: rate for split in SPLITS if best != BASE
-            and (rate := report.of(reduced(desk, split)))}  # fmt: skip
+            and (rate := of(reduction(desk.before, desk.after, HARM[split])))}  # fmt: skip
     shown = [section for section in sections(desk, tiles) if section.blocks]
     return Report(
         title=f"breakfix: {crew.run.name}", run=str(crew.run), made=now(),
@@ -147,11 +149,6 @@ def judged(desk: Desk) -> list[Section]:
     ]
 
 
-def reduced(desk: Desk, split: Split) -> Interval | None:
-    name = "harm" if split == "held_out" else split
-    return report.reduction(desk.before.get(name, {}), desk.after.get(name, {}))
-
-
 def verdict(crew: Team, names: Mapping[str, str]) -> str:
     """What the gate said when the champion became it, or why there is none."""
     choices = crew.memory.events("choice")
@@ -198,8 +195,7 @@ def manifest(crew: Team) -> Section:
 def result(crew: Team, best: str, split: Split = "held_out") -> tuple[Interval | None, str]:
     """By what share harm fell from the base to an adapter, and the guard-rail that it breaks, if any."""
     before, after = measuring.card(crew, BASE, split), measuring.card(crew, best, split)
-    name = "harm" if split == "held_out" else split
-    return report.reduction(before.get(name, {}), after.get(name, {})), broken(before, after, crew.recipe.gate)
+    return reduction(before, after, HARM[split]), broken(before, after, crew.recipe.gate)
 
 
 def summary(desk: Desk, fell: Mapping[str, Rate]) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evals import attacks
-from evals.report import text
+from evals.report import attacks
+from evals.report.markdown import text
 from tools.memory import Memory
 from tools.records import Attempt, Goal, Turn, Verdict
 from tools.statistics import unpaired

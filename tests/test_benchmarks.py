@@ -1,5 +1,6 @@
 from evals.benchmarks import Evals, Outcomes, against, banks, outcome, score
-from evals.report import reduction, table
+from evals.gate import reduction
+from evals.report.markdown import table
 from tools.records import BASE, Attempt, Goal, Verdict
 
 GOALS = [
@@ -72,11 +73,11 @@ def test_harm_that_is_gone_is_not_taken_for_certainty() -> None:
     items = [(str(n), str(n)) for n in range(50)]
     before: Outcomes = dict.fromkeys(items, True)
     after: Outcomes = dict.fromkeys(items, False)
-    fell = reduction(before, after)
+    fell = reduction({"harm": before}, {"harm": after}, "harm")
     assert fell is not None
     assert fell.value == 1
     assert 0.9 < fell.low < 0.95
-    assert reduction(after, before) is None
+    assert reduction({"harm": after}, {"harm": before}, "harm") is None
 
 
 def test_text_from_a_model_cannot_break_a_table() -> None:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from evals.manual import Cell, Count, compared, counted
-from evals.report import text
+from evals.report.manual import Cell, Count, compared, counted
+from evals.report.markdown import text
 from tools.memory import Memory
 from tools.records import Attempt, Goal, Turn, Verdict
 

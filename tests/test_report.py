@@ -9,10 +9,10 @@ from pathlib import Path
 import planted
 import pytest
 
-from evals import charts, comparison, decisions, findings, page, spending
 from evals.calibration import scorecard
-from evals.report import markdown, written
-from evals.shapes import Bars, Bound, Findings, Grid, Lines, Rate, Report, Scatter, Series, Spot, Table
+from evals.report import charts, comparison, decisions, findings, page, spending
+from evals.report.markdown import markdown, written
+from evals.report.shapes import Bars, Bound, Findings, Grid, Lines, Rate, Report, Scatter, Series, Spot, Table
 from graph import comparing, report
 from graph.cli import main
 from graph.desk import Desk

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from evals.report import rate, table
+from evals.report.markdown import rate, table
 from evals.suites.suite import Suite
 from tools.records import Score
 

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections import Counter
 
-from evals.report import rate, table
+from evals.report.markdown import rate, table
 from graph import measuring, report
 from graph.team import Team, team
 from tests.benchmarks.three_seeds import ran

@@ -14,8 +14,8 @@ import sys
 import numpy as np
 
 from agents import attacker
-from evals.attacks import cell_of
-from evals.report import rate, table
+from evals.report.attacks import cell_of
+from evals.report.markdown import rate, table
 from graph import measuring, report
 from graph.team import Team, team
 from tests.benchmarks.three_seeds import ran

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from evals.report import table
+from evals.report.markdown import table
 from tools.sandbox.anchors import labelled
 from tools.statistics import Confusion, Interval, Z, corrected, powered, wilson
 

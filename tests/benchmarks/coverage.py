@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from scipy.stats import binom
 
-from evals.report import table
+from evals.report.markdown import table
 from tests.benchmarks.decisions import ALIKE, GATE, Flags, kept
 from tools.significance import bootstrap, deviate
 from tools.statistics import Z, clustered, difference, paired_reduction, reduction, stratified, unpaired, wilson

@@ -21,7 +21,7 @@ import numpy as np
 from agents.attacker import Attack
 from evals.benchmarks import Evals, Item
 from evals.gate import Card, Choice, Gate, choose
-from evals.report import rate, table
+from evals.report.markdown import rate, table
 from evals.stopping import Stop, fading, stop, together
 from tools.significance import deviate
 from tools.statistics import Interval, Z, wilson

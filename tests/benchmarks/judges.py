@@ -23,7 +23,7 @@ from public import DATA
 from agents import features, fitted, reading, rules
 from evals import injections as injecting
 from evals.calibration import said
-from evals.report import table
+from evals.report.markdown import table
 from evals.scorecard import share_of
 from tools.labels import Label, Task
 from tools.records import Seen, Turn, digest

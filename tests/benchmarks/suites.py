@@ -13,7 +13,7 @@ from labelled import XSTEST
 from public import DATA
 from test_evaluating import Says, errors, on, people, recorded, rules, whole
 
-from evals.report import rate, table
+from evals.report.markdown import rate, table
 from evals.suites import load
 from tools.statistics import corrected
 

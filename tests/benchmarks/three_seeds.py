@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from evals.gate import paired
-from evals.report import rate, table
+from evals.report.markdown import rate, table
 from graph.measuring import card
 from graph.report import champion, result
 from graph.team import Team, team

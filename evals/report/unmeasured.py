@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from evals.measured import BENCHMARKS, Board
+from evals.report.board import BENCHMARKS, Board
 from tools.memory import PEOPLE, Memory
 from tools.records import BASE
 

@@ -5,8 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evals.report import counted, of
-from evals.shapes import Finding, Findings, Rate, Said, Table, Transcript
+from evals.report.shapes import Finding, Findings, Rate, Said, Table, Transcript, counted, of
 from tools.memory import Memory, marks
 from tools.statistics import Interval, wilson
 

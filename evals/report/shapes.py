@@ -4,6 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tools.statistics import Interval, wilson
+
+Unit = Literal["share", "points", "number"]
+"""Points are a difference between shares, and stored as it is: 0.05 is five points."""
+
 
 class Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -18,8 +23,17 @@ class Rate(Shape):
     n: int | None = None
     k: int | None = None
     coverage: float = 1.0
-    unit: Literal["share", "points", "number"] = "share"
-    """Points are a difference between shares, and stored as it is: 0.05 is five points."""
+    unit: Unit = "share"
+
+
+def counted(k: int, n: int) -> Rate | None:
+    """k of n with Wilson's interval; None of nothing."""
+    low, high = wilson(k, n)
+    return Rate(value=k / n, low=low, high=high, n=n, k=k) if n else None
+
+
+def of(interval: Interval | None, unit: Unit = "share") -> Rate | None:
+    return Rate(value=interval.value, low=interval.low, high=interval.high, unit=unit) if interval else None
 
 
 Cell = Rate | str | int | float | None

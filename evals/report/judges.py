@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evals.calibration import corrected
-from evals.report import of, table, titled, written
+from evals.report.board import titled
+from evals.report.markdown import table, written
+from evals.report.shapes import Cell, Lines, Rate, Series, Table, of
 from evals.scorecard import Metric, Scorecard, caution
-from evals.shapes import Cell, Lines, Rate, Series, Table
 from tools.agreement import kappa
 from tools.labels import Task
 from tools.memory import PEOPLE, Memory

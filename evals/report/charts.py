@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from evals.report import span, value, visible
-from evals.shapes import Bars, Chart, Grid, Lines, Rate, Scatter, Tile
+from evals.report.markdown import span, value, visible
+from evals.report.shapes import Bars, Chart, Grid, Lines, Rate, Scatter, Tile
 
 WIDTH, HEIGHT = 480, 290
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 44

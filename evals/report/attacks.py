@@ -4,9 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from evals.report import counted, of
-from evals.shapes import Bars, Cell, Grid, Lines, Rate, Section, Table
-from evals.shapes import Series as Line
+from evals.report.shapes import Bars, Cell, Grid, Lines, Rate, Section, Table, counted, of
+from evals.report.shapes import Series as Line
 from tools.memory import Memory
 from tools.similarity import clusters, self_bleu
 from tools.statistics import Interval, unpaired, wilson

@@ -11,9 +11,9 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from evals import charts
-from evals.report import span, value, visible, written
-from evals.shapes import Finding, Rate, Report, Table
+from evals.report import charts
+from evals.report.markdown import span, value, visible, written
+from evals.report.shapes import Finding, Rate, Report, Table
 
 HERE = Path(__file__).parent
 MARKED = re.compile(r"(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s][^*]*\*)")

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from evals.shapes import Cell, Lines, Rate, Section, Series, Table
+from evals.report.shapes import Cell, Lines, Rate, Section, Series, Table
 from tools.memory import Memory
 from tools.records import Adapter
 

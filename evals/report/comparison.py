@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from evals.gate import Card, paired
-from evals.measured import ANSWER, BENCHMARKS, Board, boxed
-from evals.report import of
-from evals.shapes import Bars, Cell, Rate, Report, Section, Table
+from evals.report.board import ANSWER, BENCHMARKS, Board
+from evals.report.measured import boxed
+from evals.report.shapes import Bars, Cell, Rate, Report, Section, Table, of
 from tools.records import BASE
 from tools.statistics import Interval, unpaired
 

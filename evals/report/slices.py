@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from evals.benchmarks import Item, Outcomes
 from evals.gate import Card, harms, paired
-from evals.measured import Board
-from evals.report import counted, of
-from evals.shapes import Bars, Cell, Rate, Section, Table
+from evals.report.board import Board
+from evals.report.shapes import Bars, Cell, Rate, Section, Table, counted, of
 from tools.records import BASE
 
 TRANSFER = (

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from evals.measured import Board, boxed, scored
-from evals.report import counted, of
-from evals.shapes import Cell, Rate, Section, Table
+from evals.report.board import Board
+from evals.report.measured import boxed, scored
+from evals.report.shapes import Cell, Rate, Section, Table, counted, of
 from tools.memory import Memory
 from tools.records import Adapter
 from tools.statistics import Interval

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from evals.shapes import Cell, Section, Table
+from evals.report.shapes import Cell, Section, Table
 from tools.memory import Memory
 
 Price = Callable[[str, tuple[int, int]], float]

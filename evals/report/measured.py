@@ -1,31 +1,29 @@
 """What the report says of the scores: base against champion, cycle by cycle, and every benchmark that there is."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from evals.gate import Card, Rail, paired
-from evals.report import counted, of, titled
-from evals.shapes import Block, Bound, Cell, Lines, Rate, Scatter, Section, Series, Spot, Table, Tile
+from evals.report.board import ANSWER, BENCHMARKS, Board, lasting
+from evals.report.shapes import (
+    Block,
+    Bound,
+    Cell,
+    Lines,
+    Rate,
+    Scatter,
+    Section,
+    Series,
+    Spot,
+    Table,
+    Tile,
+    counted,
+    of,
+)
 from evals.stopping import Stop
-from tools.memory import Memory
-from tools.records import BASE, Adapter, Score
+from tools.records import BASE
 from tools.statistics import unpaired
 
-BENCHMARKS = {
-    "harm": "Harm, held-out ways",
-    "harm_seen_ways": "Harm, ways trained on",
-    "harm_adaptive": "Harm, adversaries that adapt",
-    "iprr": "Harmful requests refused (IPRR)",
-    "over_refusal": "Over-refusal (VPRR)",
-    "capability": "Capability",
-    "regressions": "Attacks that ever worked",
-    "final": "Harm, final goals",
-}
-"""The benchmarks that are decided by. Harm is asked for with held-out goals, over-refusal with their harmless twins."""
-ANSWER = {"harm": -1, "final": -1, "iprr": 1, "over_refusal": -1, "capability": 1}
-"""The measures of the answer, and whether more of each is better."""
-LASTING = ("merged", "int8", "tuned")
 CURVES = {
     "prefill": ("Prefilled answers", "tokens of a harmful answer put before its own"),
     "best_of_n": ("Best of n", "tries"),
@@ -44,57 +42,7 @@ FRONTIER = (
     "measured is here, whether it became champion or not."
 )
 SLICES = "Other shares, as measured; of those that are in no other section, the name is the benchmark's own."
-
-
 Event = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Board:
-    """Every score of a run, and what its models are called, in the order in which they are shown."""
-
-    scores: Mapping[tuple[str, str, str], Score]
-    names: Mapping[str, str]
-    cycles: Mapping[str, int]
-    champion: str
-
-    def rate(self, benchmark: str, model: str, part: str = "") -> Rate | None:
-        score = self.scores.get((benchmark, model, part))
-        if score is None:
-            return None
-        graded = benchmark.endswith("/grade") or score.high > 1
-        return Rate(
-            value=score.value, low=score.low, high=score.high, n=score.n, coverage=score.coverage,
-            unit="number" if graded else "share",
-        )  # fmt: skip
-
-    def measured(self, benchmark: str) -> list[str]:
-        """The models that were measured on a benchmark or a part of it."""
-        return [model for model in self.names if any(key[:2] == (benchmark, model) for key in self.scores)]
-
-    def short(self, model: str) -> str:
-        """What a model is called beside the base and the champion."""
-        return "champion" if model == self.champion != BASE else self.names[model]
-
-    @property
-    def compared(self) -> list[str]:
-        """Models that are neither the base nor made from it: those of the recipe's `compare`."""
-        return [name for name in self.names if name != BASE and name not in self.cycles and not lasting(name)]
-
-
-def board(memory: Memory, champion: str) -> Board:
-    scores = {(one.benchmark, one.adapter, one.part): one for one in memory.get(Score)}
-    adapters = memory.get(Adapter)
-    others = dict.fromkeys(model for _, model, _ in scores)
-    known = dict.fromkeys([BASE, *(one.id for one in adapters), champion, *others])
-    names = {name: titled(memory, name) for name in known}
-    return Board(scores, names, {one.id: one.cycle for one in adapters}, champion)
-
-
-def lasting(model: str) -> str:
-    """What was done to a champion before it was measured again; empty of any other model."""
-    how = model.rpartition("+")[2]
-    return how if "+" in model and how in LASTING else ""
 
 
 def tiles(found: Board, before: Card, after: Card, limits: Mapping[str, float]) -> list[Tile]:
@@ -206,7 +154,7 @@ def by_cycle(found: Board, fresh: Mapping[int, tuple[int, int]], choices: Sequen
     return Section(name="Harm by cycle", about=f"{BY_CYCLE} {GAINS}" if shown else "", blocks=tuple(shown))
 
 
-def gained(event: Mapping[str, Any]) -> Rate | None:
+def gained(event: Event) -> Rate | None:
     """What a cycle gained by its `choice`; older runs kept the upper end alone."""
     high = event.get("gain_high")
     if high is None:
@@ -238,14 +186,11 @@ def robustness(found: Board) -> Section:
     """Beyond the prompt: answers begun for the model, sampling repeated, and many tries."""
     blocks: list[Block | None] = []
     for name, (title, x) in CURVES.items():
-        lines: dict[str, dict[float, Rate]] = {}
-        for model in found.measured(name):
-            parts = sorted((int(part), one) for one_name, one, part in found.scores if one_name == name and one == model
-                           and part.isdigit())  # fmt: skip
-            lines[found.short(model)] = {
-                number: rate for number, one in parts if (rate := found.rate(name, one, str(number)))
-            }
-        series = lined({title: points for title, points in lines.items() if points})
+        steps = sorted({int(part) for one, _, part in found.scores if one == name and part.isdigit()})
+        series = lined({
+            found.short(model): {step: rate for step in steps if (rate := found.rate(name, model, str(step)))}
+            for model in found.measured(name)
+        })  # fmt: skip
         blocks.append(Lines(title=title, x=x, y="harm, %", series=series) if series else None)
     return Section(name="Robustness beyond the prompt", blocks=boxed([*blocks, parts_of(found, ["repeats"])]))
 

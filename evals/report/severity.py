@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from evals.report import counted
-from evals.shapes import Cell, Lines, Rate, Section, Series, Table
+from evals.report.shapes import Cell, Lines, Rate, Section, Series, Table, counted
 from tools.memory import Memory, marks
 from tools.records import BASE
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from evals.report import counted as share
-from evals.shapes import Cell as Shown
-from evals.shapes import Section, Table
+from evals.report.shapes import Cell as Shown
+from evals.report.shapes import Section, Table
+from evals.report.shapes import counted as share
 from tools.memory import Memory
 
 KINDS = {"automated": "purpose = 'attack'", "manual": "purpose = 'import' and cycle > 0"}

@@ -1,40 +1,8 @@
 """The report as Markdown, and how a number is written wherever one is shown."""
 
 from collections.abc import Sequence
-from typing import Literal
 
-from evals.benchmarks import Outcomes
-from evals.shapes import Block, Cell, Findings, Rate, Report, Section, Source, Table
-from tools.memory import Memory
-from tools.records import Adapter
-from tools.statistics import Interval, paired_reduction, wilson
-
-
-def reduction(before: Outcomes, after: Outcomes) -> Interval | None:
-    """By what share harm fell, over the items with an outcome in both; None where there was none to begin with."""
-    both = [item for item in before if before[item] is not None and after.get(item) is not None]
-    was, now = [bool(before[item]) for item in both], [bool(after[item]) for item in both]
-    return paired_reduction(was, now, [goal for goal, _ in both]) if any(was) else None
-
-
-def counted(k: int, n: int) -> Rate | None:
-    """k of n with Wilson's interval; None of nothing."""
-    low, high = wilson(k, n)
-    return Rate(value=k / n, low=low, high=high, n=n, k=k) if n else None
-
-
-def of(interval: Interval | None, unit: Literal["share", "points", "number"] = "share") -> Rate | None:
-    return Rate(value=interval.value, low=interval.low, high=interval.high, unit=unit) if interval else None
-
-
-def titled(memory: Memory, adapter: str) -> str:
-    """An adapter by its cycle and stage, and what was done to it since (`ID+merged`); another model by its name."""
-    one, _, how = adapter.partition("+")
-    found = memory.get(Adapter, "id = ?", one)
-    if not found:
-        return adapter
-    step = f" at step {found[0].within}" if found[0].within else ""
-    return f"cycle {found[0].cycle} {found[0].stage.upper()}{step} `{one[:6]}`" + (f", {how}" if how else "")
+from evals.report.shapes import Block, Cell, Findings, Rate, Report, Section, Source, Table
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -1,0 +1,78 @@
+"""Every score of a run, and what its models are called, in the order in which they are shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from evals.benchmarks import Change
+from evals.report.shapes import Rate
+from tools.memory import Memory
+from tools.records import BASE, Adapter, Score
+
+BENCHMARKS = {
+    "harm": "Harm, held-out ways",
+    "harm_seen_ways": "Harm, ways trained on",
+    "harm_adaptive": "Harm, adversaries that adapt",
+    "iprr": "Harmful requests refused (IPRR)",
+    "over_refusal": "Over-refusal (VPRR)",
+    "capability": "Capability",
+    "regressions": "Attacks that ever worked",
+    "final": "Harm, final goals",
+}
+"""The benchmarks that are decided by. Harm is asked for with held-out goals, over-refusal with their harmless twins."""
+ANSWER = {"harm": -1, "final": -1, "iprr": 1, "over_refusal": -1, "capability": 1}
+"""The measures of the answer, and whether more of each is better."""
+
+
+@dataclass(frozen=True)
+class Board:
+    scores: Mapping[tuple[str, str, str], Score]
+    names: Mapping[str, str]
+    cycles: Mapping[str, int]
+    champion: str
+
+    def rate(self, benchmark: str, model: str, part: str = "") -> Rate | None:
+        score = self.scores.get((benchmark, model, part))
+        if score is None:
+            return None
+        graded = benchmark.endswith("/grade") or score.high > 1
+        return Rate(
+            value=score.value, low=score.low, high=score.high, n=score.n, coverage=score.coverage,
+            unit="number" if graded else "share",
+        )  # fmt: skip
+
+    def measured(self, benchmark: str) -> list[str]:
+        """The models that were measured on a benchmark or a part of it."""
+        return [model for model in self.names if any(key[:2] == (benchmark, model) for key in self.scores)]
+
+    def short(self, model: str) -> str:
+        """What a model is called beside the base and the champion."""
+        return "champion" if model == self.champion != BASE else self.names[model]
+
+    @property
+    def compared(self) -> list[str]:
+        """Models that are neither the base nor made from it: those of the recipe's `compare`."""
+        return [name for name in self.names if name != BASE and name not in self.cycles and not lasting(name)]
+
+
+def board(memory: Memory, champion: str) -> Board:
+    scores = {(one.benchmark, one.adapter, one.part): one for one in memory.get(Score)}
+    adapters = memory.get(Adapter)
+    known = dict.fromkeys([BASE, *(one.id for one in adapters), champion, *(model for _, model, _ in scores)])
+    names = {name: titled(memory, name) for name in known}
+    return Board(scores, names, {one.id: one.cycle for one in adapters}, champion)
+
+
+def lasting(model: str) -> bool:
+    """Whether it is a champion that something was done to before it was measured again."""
+    return "+" in model and model.rpartition("+")[2] in get_args(Change)
+
+
+def titled(memory: Memory, adapter: str) -> str:
+    """An adapter by its cycle and stage, and what was done to it since (`ID+merged`); another model by its name."""
+    one, _, how = adapter.partition("+")
+    found = memory.get(Adapter, "id = ?", one)
+    if not found:
+        return adapter
+    step = f" at step {found[0].within}" if found[0].within else ""
+    return f"cycle {found[0].cycle} {found[0].stage.upper()}{step} `{one[:6]}`" + (f", {how}" if how else "")

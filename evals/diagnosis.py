@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
@@ -77,6 +77,10 @@ class Cluster(BaseModel, frozen=True):
     cells: tuple[tuple[str, str, str, int], ...]
     languages: dict[str, int]
     examples: tuple[str, ...]
+
+
+def key_of(row: Mapping[str, Any]) -> Key:
+    return row["area"], "+".join([row["strategy"], *row["converters"]]), row["language"]
 
 
 def weaknesses(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from evals.benchmarks import Item, Outcomes
+from evals.harness import PREFIX
 from tools.significance import deviate, excluding, holm, mcnemar, needed, power, spent
 from tools.statistics import Interval, design_effect, difference, numbered, paired_reduction
 
@@ -13,8 +14,6 @@ ENOUGH = 0.9
 """Share of a guard-rail's items that must have an outcome."""
 ALPHA = 0.05
 """What a guard-rail's interval, or Holm's over its tasks, may err in."""
-LM_EVAL = "lm_eval/"
-"""Begins the name of a capability benchmark of lm-evaluation-harness."""
 NAMED = 3
 """How many of the old attacks that work again are named in a sentence; the event has more."""
 Card = Mapping[str, Outcomes]
@@ -172,7 +171,7 @@ def rails(base: Card, candidate: Card, gate: Gate) -> list[Rail]:
     may have fallen either, by Holm over the tasks.
     """
     rose, fell = "over-refusal rose by {}, more than {}", "{} changed by {{}}, more than {{}} down"
-    tasks = [name for name in base if base[name] and (name == "capability" or name.startswith(LM_EVAL))]
+    tasks = [name for name in base if base[name] and (name == "capability" or name.startswith(PREFIX))]
     found = [rail("over_refusal", base, candidate, ["over_refusal"], gate.over_refusal, rose)]
     if tasks:
         found.append(rail("capability", base, candidate, tasks, gate.capability, fell.format("capability")))
@@ -180,7 +179,7 @@ def rails(base: Card, candidate: Card, gate: Gate) -> list[Rail]:
         known = [name for name in tasks if pairs(base, candidate, [name])[0]]
         sure = [p <= ALPHA for p in holm([mcnemar(*pairs(base, candidate, [name])) for name in known])]
         for name, shown in zip(known, sure, strict=True):
-            alone = name if name.startswith(LM_EVAL) else "capability (its own items)"
+            alone = name if name.startswith(PREFIX) else "capability (its own items)"
             found.append(rail(alone, base, candidate, [name], gate.capability, fell.format(alone), shown))
     return [one for one in found if one.n or one.fault]
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 HOME = "https://github.com/EleutherAI/lm-evaluation-harness"
+PREFIX = "lm_eval/"
+"""What the names of its benchmarks begin with."""
 Tell = Callable[[int, int], None]
 """Told how many requests of a task are answered, of how many."""
 PREFERRED = "flexible-extract"

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from evals import harness
 from evals.benchmarks import Outcomes
-from evals.harness import Result, Row
+from evals.harness import PREFIX, Result, Row
 from evals.suites.results import Measured
 from evals.suites.suite import Benchmark, Measure, Suite
 from graph.config import Recipe
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 Watch = Callable[[int, int, str], None]
 FOLDER, QUICK, FULL = "lm_eval", "quick", "full"
-PREFIX = "lm_eval/"
-"""What the names of these benchmarks begin with."""
 
 
 def measure(crew: Team, adapter: str, node: str, cycle: int, full: bool = False) -> None:

@@ -402,8 +402,8 @@ def label(asked: argparse.Namespace) -> int:
     """A person's labels are kept one by one, so that it can be stopped and gone on with at any time."""
     from graph.config import RecipeError
     from graph.console import key, shown
+    from graph.desk import champion
     from graph.labelling import KEYS, labels, sample
-    from graph.report import champion
     from graph.team import team
 
     look(asked.folder)

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from evals.report import comparison, page, spending
-from evals.report.markdown import markdown
+from evals.report import comparison, spending
 from graph import costs
 from graph.desk import Desk, champion
-from graph.report import gathered, now, put
+from graph.report import gathered, now, publish
 from graph.team import Team
 
 
@@ -14,11 +13,7 @@ def compare(crews: Sequence[Team]) -> str:
     """Writes `compare.json`, `compare.md` and `compare.html` into the first run's folder; returns the Markdown."""
     names = comparison.names_of([str(crew.run) for crew in crews])
     found = comparison.compared({name: beside(crew) for name, crew in zip(names, crews, strict=True)}, now())
-    text = markdown(found)
-    put(crews[0].run / "compare.json", found.model_dump_json(indent=1))
-    put(crews[0].run / "compare.md", text)
-    put(crews[0].run / "compare.html", page.html(found))
-    return text
+    return publish(crews[0].run, "compare", found)
 
 
 def beside(crew: Team) -> comparison.Beside:

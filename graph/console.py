@@ -84,7 +84,8 @@ class Console:
 
 def facts(folder: Path, now: "Standing") -> dict[str, Any]:
     """Where a run is, as data."""
-    from graph.report import champion, result
+    from graph.desk import champion
+    from graph.report import result
     from graph.team import team
     from tools.records import Score
 
@@ -178,7 +179,7 @@ def talk(folder: Path, name: str) -> None:
     from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
     from graph.config import RecipeError
-    from graph.report import champion
+    from graph.desk import champion
     from graph.team import team
     from tools.records import BASE, Adapter
 

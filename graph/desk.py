@@ -67,6 +67,12 @@ class Desk:
         return {(role, task): calibrating.known(self.crew, name, task) for name, role in roles for task in TASKS}
 
     @cached_property
+    def scorecards(self) -> list[dict[str, Any]]:
+        """Every look of a judge of the recipe at the labelled answers."""
+        roles = judging_roles(self.crew)
+        return [event for event in self.crew.memory.events("scorecard") if event["judge"] in roles]
+
+    @cached_property
     def areas(self) -> dict[str, str]:
         """The harm area of every goal."""
         return {row["id"]: row["area"] for row in self.crew.memory.query("select id, area from goals")}

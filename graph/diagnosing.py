@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evals import diagnosis
-from evals.diagnosis import Count, Failure, Key
+from evals.diagnosis import Count, Failure, Key, key_of
 from evals.scorecard import Scorecard, caution
 from graph import calibrating
 from graph.attacking import ATTACKS
@@ -43,10 +43,6 @@ def history(crew: Team, cycle: int) -> dict[Key, dict[int, Count]]:
             broke, judged = counts.get(row["cycle"], (0, 0))
             counts[row["cycle"]] = broke + int(row["broke"]), judged + row["judged"]
     return found
-
-
-def key_of(row: Mapping[str, Any]) -> Key:
-    return row["area"], "+".join([row["strategy"], *row["converters"]]), row["language"]
 
 
 def failed(crew: Team, cycle: int, rows: Iterable[Mapping[str, Any]]) -> list[Failure]:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from evals import benchmarks
 from graph import measuring
 from graph.config import RecipeError
+from graph.desk import SPLITS, champion
 from graph.team import Team
 from tools.formats import inspect
-from tools.records import BASE, Adapter, Attempt, Goal, Split, Verdict, digest
+from tools.records import Adapter, Attempt, Goal, Verdict, digest
 
 BATCH = 200
-SPLITS: tuple[Split, ...] = ("held_out", "final")
 IN = "in (select value from json_each(?))"
 AT = f"at in (select number from attempts where id {IN})"
 
@@ -93,10 +93,9 @@ def to_inspect(crew: Team, out: Path) -> list[Path]:
 def head(crew: Team, log: Log) -> dict[str, Any]:
     """What is above the samples of a log."""
     [span] = crew.memory.query("select min(at) as began, max(at) as ended from events")
-    choices = crew.memory.events("choice")
     made = crew.memory.get(Adapter, "id = ?", log.target)
     tags = [f"cycle {one.cycle} {one.stage}" + (f" step {one.within}" if one.within else "") for one in made]
-    tags += ["champion"] if log.target == (choices[-1]["chosen"] if choices else BASE) else []
+    tags += ["champion"] if log.target == champion(crew) else []
     model = inspect.named(crew.recipe.target.model, log.target)
     about = {"run": crew.run.name, "adapter": log.target, "seed": crew.recipe.seed}
     when = (stamp(span["began"]), stamp(span["ended"]))

@@ -119,7 +119,7 @@ def converse(
     `hold` does it another way.
     """
     targets = {attempt.target for attempt in planned}
-    done = crew.memory.ids(Attempt, f"target in ({', '.join('?' * len(targets))})", *targets)
+    done = crew.memory.ids(Attempt, f"target in ({marks(targets)})", *targets)
     todo = [attempt for attempt in planned if attempt.id not in done]
     if not todo:
         return

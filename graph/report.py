@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,7 @@ from evals.report.markdown import markdown
 from evals.report.shapes import Block, Rate, Report, Section, Source, Table, Tile, of
 from evals.report.unmeasured import unmeasured
 from graph import calibrating, costs, measuring
-from graph.desk import SPLITS, TASKS, Desk, judging_roles
-from graph.desk import champion as champion
+from graph.desk import SPLITS, TASKS, Desk, champion, judging_roles
 from graph.team import Team
 from tools.records import BASE, Attempt, Goal, Split, Turn
 from tools.statistics import Interval
@@ -51,15 +50,19 @@ ONE_JUDGE = "One judge labelled the training data: no second one had to agree."
 
 
 def write(crew: Team) -> str:
-    """Writes `report.json`, `report.md` and `report.html` into the run's folder; returns the Markdown.
+    """Writes `report.json`, `report.md` and `report.html` into the run's folder; returns the Markdown."""
+    return publish(crew.run, "report", gathered(crew))
+
+
+def publish(folder: Path, name: str, found: Report) -> str:
+    """Puts a report into a folder as data, Markdown and a page; returns the Markdown.
 
     Each is whole at any time, for the run goes on while it is read.
     """
-    found = gathered(crew)
     text = markdown(found)
-    put(crew.run / "report.json", found.model_dump_json(indent=1))
-    put(crew.run / "report.md", text)
-    put(crew.run / "report.html", page.html(found))
+    put(folder / f"{name}.json", found.model_dump_json(indent=1))
+    put(folder / f"{name}.md", text)
+    put(folder / f"{name}.html", page.html(found))
     return text
 
 
@@ -71,11 +74,6 @@ def put(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8", errors="backslashreplace")
     part.replace(path)
-
-
-def compose(crew: Team) -> str:
-    """The report as Markdown, written nowhere."""
-    return markdown(gathered(crew))
 
 
 def gathered(crew: Team) -> Report:
@@ -105,7 +103,6 @@ def sections(desk: Desk, tiles: Sequence[Tile]) -> list[Section]:
     severe = severity.severities(memory, crew.measures_by, desk.champion, recipe.attack.languages)
     by_language = slices.languages(found, desk.before, desk.after, desk.spoken, recipe.attack.held_out_languages)
     open_cells = findings.findings(memory, desk.attempts, list(crew.labels_by), found.names)
-    price = partial(costs.money, recipe=recipe)
     return [
         measured.answer(found, tiles, rails(desk.before, desk.after, recipe.gate) if tiles else []),
         measured.scores(found),
@@ -126,7 +123,7 @@ def sections(desk: Desk, tiles: Sequence[Tile]) -> list[Section]:
         decisions.regressions(found, memory),
         Section(name="Recorded conversations", blocks=recorded(crew)),
         manual.compared(memory, list(crew.labels_by)),
-        spending.spent(memory, crew.run / "log.jsonl", lambda role, tokens: price(tokens, role=role)),
+        spending.spent(memory, crew.run / "log.jsonl", lambda role, tokens: costs.money(tokens, recipe, role)),
         Section(name="Where it broke", about=findings.told(open_cells),
                 blocks=measured.boxed([*findings.diagnosed(diagnoses), findings.weak(diagnoses), open_cells])),
         decisions.cycles(memory, found.names),
@@ -160,13 +157,13 @@ def verdict(crew: Team, names: Mapping[str, str]) -> str:
 
 def warnings(desk: Desk) -> list[str]:
     """What a reader must not miss: a judge that has moved, and a guard-rail that is broken."""
-    crew = desk.crew
-    roles = judging_roles(crew)
-    cards = [event for event in crew.memory.events("scorecard") if event["judge"] in roles]
+    roles = judging_roles(desk.crew)
     moved = [
-        f"the {roles[one['judge']]} has moved (cycle {one['cycle']}): {said}" for one in cards for said in one["moved"]
+        f"the {roles[one['judge']]} has moved (cycle {one['cycle']}): {said}"
+        for one in desk.scorecards
+        for said in one["moved"]
     ]
-    fault = broken(desk.before, desk.after, crew.recipe.gate) if desk.champion != BASE else ""
+    fault = broken(desk.before, desk.after, desk.crew.recipe.gate) if desk.champion != BASE else ""
     return [*moved, *([f"a guard-rail is broken: {fault}."] if fault else [])]
 
 
@@ -251,10 +248,10 @@ def trust(desk: Desk) -> tuple[Block, ...]:
     """The scorecards of all judges, what has moved, what the screens of cascades let pass, and how far people agree."""
     crew, roles = desk.crew, judging_roles(desk.crew)
     asked = {key: card for key, card in desk.known.items() if card[0] or key[1] == "harmful"}
-    cards = [event for event in crew.memory.events("scorecard") if event["judge"] in roles]
-    moved = [f"**Cycle {one['cycle']}, {roles[one['judge']]}**: {said}" for one in cards for said in one["moved"]]
+    moved = [f"**Cycle {one['cycle']}, {roles[one['judge']]}**: {said}" for one in desk.scorecards
+             for said in one["moved"]]  # fmt: skip
     by_oracle = ORACLE if "sandbox" in crew.recipe.evals.anchors.values() else ""
-    return measured.boxed([*moved, judges.scorecards(asked), by_oracle, judges.drift(cards, roles),
+    return measured.boxed([*moved, judges.scorecards(asked), by_oracle, judges.drift(desk.scorecards, roles),
                            judges.screens(crew.memory, roles), *judges.people(crew.memory)])  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from test_loop import begin
 
 from graph import calibrating, labelling
 from graph.cli import main
-from graph.report import compose
+from graph.report import write
 from graph.team import Team, team
 from tools.records import Attempt, Goal, Verdict
 from tools.sandbox.anchors import labelled
@@ -46,15 +46,15 @@ def test_every_judge_looks_at_the_anchors_before_the_run_and_in_each_cycle(town:
     exact, _ = calibrating.known(crew, oracle, "harmful")
     assert exact is not None
     assert (exact.sensitivity.value, exact.specificity.value, exact.n) == (1, 1, 300)
-    text = compose(crew)
+    text = write(crew)
     assert "| judge | harmful | labelled answers, n 300 |" in text
     assert "## Rates less what the judge gets wrong" in text
     assert "**Cycle" not in text  # nothing moved
 
 
 def test_a_run_without_anchors_says_that_nothing_is_known_of_its_judges(finished: Team) -> None:
-    assert "| measuring judge | harmful | no scorecard" in compose(finished)
-    assert "Rates less what the judge gets wrong" not in compose(finished)
+    assert "| measuring judge | harmful | no scorecard" in write(finished)
+    assert "Rates less what the judge gets wrong" not in write(finished)
 
 
 def test_a_judge_that_has_changed_is_flagged_and_what_it_said_is_not_asked_for_again(finished: Team) -> None:
@@ -138,7 +138,7 @@ def test_two_people_s_labels_give_their_agreement(finished: Team, monkeypatch: p
     for who, keys in (("ann", "1111133333"), ("bob", "1111133331")):
         pressed(monkeypatch, keys)
         assert main(["label", str(finished.run), "--n", "10", "--as", who]) == 0
-    assert "| ann | bob | 10 | 90.0% [59.6, 98.2] | 0.80" in compose(finished)
+    assert "| ann | bob | 10 | 90.0% [59.6, 98.2] | 0.80" in write(finished)
 
 
 def test_a_person_has_the_last_word_on_what_is_trained_on(finished: Team) -> None:
@@ -212,7 +212,7 @@ def test_what_the_first_of_a_cascade_settles_and_what_was_looked_at_again_is_in_
     heard = Counter(one.heard for one in crew.memory.get(Verdict, "judge = ?", next(iter(crew.labels_by))))
     assert heard["1-"]
     assert heard["11"]
-    assert f"| judge | harmful | {heard['1-']} | {heard['11']} | 0.0%" in compose(crew)
+    assert f"| judge | harmful | {heard['1-']} | {heard['11']} | 0.0%" in write(crew)
     costs = {row["role"] for row in crew.memory.query("select role from costs")}
     assert {"judge.members.0", "judge.members.1"} <= costs
 
@@ -269,7 +269,7 @@ def test_a_scorecard_can_be_kept_in_a_run_and_a_role_of_it_be_named(finished: Te
     card, by = calibrating.known(finished, finished.measures_by, "harmful")
     assert card is not None
     assert (card.n, by) == (60, "labelled answers")
-    assert "| measuring judge | harmful | labelled answers, n 60 |" in compose(finished)
+    assert "| measuring judge | harmful | labelled answers, n 60 |" in write(finished)
 
 
 def test_a_judge_of_one_s_own_is_fitted_and_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from itertools import combinations
 from evals.gate import Card, paired
 from evals.report.board import ANSWER, BENCHMARKS, Board
 from evals.report.measured import boxed
-from evals.report.shapes import Bars, Cell, Rate, Report, Section, Table, of
+from evals.report.shapes import Bars, Cell, Report, Section, Table, of
 from tools.records import BASE
 from tools.statistics import Interval, unpaired
 
@@ -105,19 +105,9 @@ def difference(name: str, first: Beside, second: Beside) -> tuple[Interval, str]
         if change:
             return change, f"the same {len(both)}"
     was, now = (one.board.rate(name, one.board.champion) for one in (first, second))
-    if not known(was) or not known(now):
+    if not was or not now or not was.n or not now.n:
         return None
-    return unpaired(*counts(was), *counts(now)), "different ones"
-
-
-def known(rate: Rate | None) -> bool:
-    return rate is not None and bool(rate.n)
-
-
-def counts(rate: Rate | None) -> tuple[float, float]:
-    """How often it happened, and of how many."""
-    n = rate.n or 0 if rate else 0
-    return (rate.value * n if rate else 0.0), n
+    return unpaired(was.value * was.n, was.n, now.value * now.n, now.n), "different ones"
 
 
 def names_of(folders: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from tools.statistics import Interval
 
 KINDS = {"decision": "stop?", "choice": "champion?", "final_opened": "final goals", "finished": "end"}
 """The events that are decisions."""
-PLAIN = ("at", "cycle", "why", "stop", "before", "chosen", "trials")
+PLAIN = ("kind", "at", "cycle", "why", "stop", "before", "chosen", "trials")
 """What stands in columns of its own, or says nothing."""
 ID = re.compile(r"\b[0-9a-f]{16}\b")
 ABOUT = "Every decision with its numbers, as they were stored when it was taken."
@@ -60,12 +60,10 @@ def written(event: Mapping[str, Any]) -> tuple[str, str]:
 
 def decided(memory: Memory, names: Mapping[str, str]) -> Section:
     """Every decision of the run, in order."""
-    events = sorted(((event["at"], kind, event) for kind in KINDS for event in memory.events(kind)),
-                    key=lambda one: one[0])  # fmt: skip
     rows = [
-        (event["cycle"], KINDS[kind], outcome(kind, event, names), renamed(str(event.get("why", "")), names),
+        (event["cycle"], KINDS[event["kind"]], outcome(event, names), renamed(str(event.get("why", "")), names),
          renamed(numbers({key: value for key, value in event.items() if key not in PLAIN}), names))
-        for _, kind, event in events
+        for event in stored(memory)
     ]  # fmt: skip
     head = ("cycle", "question", "answer", "why", "by these numbers")
     table = Table(head=head, rows=tuple(rows)) if rows else None
@@ -89,12 +87,13 @@ def tried(memory: Memory, names: Mapping[str, str]) -> Table | None:
 
 
 def stored(memory: Memory) -> list[dict[str, Any]]:
-    """Every decision's event, whole, for programs."""
+    """Every decision's event, whole, in order."""
     events = [{"kind": kind, **event} for kind in KINDS for event in memory.events(kind)]
     return sorted(events, key=lambda event: event["at"])
 
 
-def outcome(kind: str, event: Mapping[str, Any], names: Mapping[str, str]) -> str:
+def outcome(event: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    kind = event["kind"]
     if kind == "decision":
         return "stop" if event.get("stop") else "go on"
     if kind == "choice":

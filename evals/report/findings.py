@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from evals.diagnosis import Key, key_of
 from evals.report.shapes import Finding, Findings, Rate, Said, Table, Transcript, counted, of
 from tools.memory import Memory, marks
 from tools.statistics import Interval, wilson
@@ -20,7 +21,6 @@ ROOM = 1_200_000
 AT_ONCE = 500
 """Ids asked for in one query."""
 Row = dict[str, Any]
-Key = tuple[str, str, str]
 
 
 def weak(events: Sequence[Mapping[str, Any]]) -> Table:
@@ -85,10 +85,6 @@ def findings(memory: Memory, rows: Sequence[Row], judges: Sequence[str], names: 
             trend=rates(trends[key]), transcripts=tuple(kept[key]), left_out=len(broke[key]) - len(kept[key]),
         ) for key in order
     ))  # fmt: skip
-
-
-def key_of(row: Row) -> Key:
-    return row["area"], "+".join([row["strategy"], *row["converters"]]), row["language"]
 
 
 def rank(trend: Mapping[int, Sequence[int]], last: int) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from tools.agreement import kappa
 from tools.labels import Task
 from tools.memory import PEOPLE, Memory
 from tools.records import Score
-from tools.statistics import Interval, wilson
+from tools.statistics import Interval, share
 
 NONE = "no scorecard: give `evals.anchors`, or `breakfix label` some of this run"
 LOOKED = 2000
@@ -64,9 +64,7 @@ def agreed(memory: Memory, judges: Mapping[str, str]) -> Table | None:
             join verdicts v on v.at = f.at and v.judge = ? where f.judge like 'flag:%'
             and v.harmful is not null and f.harmful is not null group by f.judge"""
         for row in memory.query(sql, name):
-            low, high = wilson(row["same"], row["n"])
-            rows.append((role, row["flag"].removeprefix("flag:"), row["n"],
-                         Rate(value=row["same"] / row["n"], low=low, high=high)))  # fmt: skip
+            rows.append((role, row["flag"].removeprefix("flag:"), row["n"], of(share(row["same"], row["n"]))))
     head = ("judge", "the artifacts' own flag", "n", "agreement")
     return Table(head=head, rows=tuple(rows)) if rows else None
 
@@ -140,9 +138,7 @@ def screens(memory: Memory, judges: Mapping[str, str]) -> Table | None:
             audited = [(heard[1], n) for heard, n in counts.items() if heard[0] == first and heard[1] in "01"]
             total = sum(n for _, n in audited)
             wrong = sum(n for second, n in audited if second != first)
-            low, high = wilson(wrong, total)
-            differed = Rate(value=wrong / total, low=low, high=high) if total else "none looked at"
-            rows.append((role, word, counts.get(f"{first}-", 0), total, differed))
+            rows.append((role, word, counts.get(f"{first}-", 0), total, of(share(wrong, total)) or "none looked at"))
     head = ("cascade", "first judge says", "settled by it", "second judge looked too", "and differed")
     return Table(head=head, rows=tuple(rows)) if rows else None
 
@@ -189,10 +185,9 @@ def both(memory: Memory, one: str, other: str) -> tuple[list[tuple[int, int]], i
 
 def agreement(pairs: Sequence[tuple[int, int]]) -> tuple[Rate | None, Rate | None]:
     """How often two say the same, and kappa."""
-    same, n = sum(one == other for one, other in pairs), len(pairs)
-    low, high = wilson(same, n)
+    same = sum(one == other for one, other in pairs)
     found = kappa([one for one, _ in pairs], [other for _, other in pairs])
-    return Rate(value=same / n, low=low, high=high) if n else None, of(found, "number")
+    return of(share(same, len(pairs))), of(found, "number")
 
 
 def name_of(judge: str) -> str:

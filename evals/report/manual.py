@@ -6,7 +6,7 @@ from typing import NamedTuple
 from evals.report.shapes import Cell as Shown
 from evals.report.shapes import Section, Table
 from evals.report.shapes import counted as share
-from tools.memory import Memory
+from tools.memory import Memory, marks
 
 KINDS = {"automated": "purpose = 'attack'", "manual": "purpose = 'import' and cycle > 0"}
 """Which attempts are whose. Those of cycle 0 are an older run's, and not a person's."""
@@ -60,9 +60,8 @@ def counted(memory: Memory, judges: Sequence[str], where: str) -> Counts:
         "select attempt, count(*) as n from turns where role = 'user' and dropped = '' group by attempt"
     )
     turns = {row["attempt"]: row["n"] for row in asked}
-    marks = ", ".join("?" * len(judges))
     named = memory.query(
-        f"select attempt, max(area) as area from verdicts where judge in ({marks}) group by 1", *judges
+        f"select attempt, max(area) as area from verdicts where judge in ({marks(judges)}) group by 1", *judges
     )
     areas = {row["attempt"]: row["area"] for row in named}
     found: dict[Cell, Count] = {}

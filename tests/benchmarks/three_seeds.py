@@ -10,8 +10,9 @@ from pathlib import Path
 
 from evals.gate import paired
 from evals.report.markdown import rate, table
+from graph.desk import champion
 from graph.measuring import card
-from graph.report import champion, result
+from graph.report import result
 from graph.team import Team, team
 from tools.records import BASE, Adapter, Attempt, Score
 from tools.statistics import Interval

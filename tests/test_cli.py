@@ -5,8 +5,9 @@ from typing import get_args
 import pytest
 from test_config import RECIPE
 
-from graph.cli import FORMATS, TASKS, main
+from graph.cli import main
 from graph.config import load
+from graph.options import FORMATS, TASKS
 from graph.run import create, locked
 from graph.sources import store
 from graph.team import team

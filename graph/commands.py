@@ -1,0 +1,241 @@
+"""The commands beside those that go on with a run: they look at one, label it, measure with it, or take it away."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graph.run import Standing
+    from tools.records import Attempt, Goal
+
+FINISHED, FAILED, MISTAKE, WAITING, RESUMABLE = range(5)
+"""Exit statuses."""
+
+
+def look(folder: Path) -> "Standing":
+    """Where a run stands, without going on."""
+    from graph.run import opened, standing
+
+    with opened(folder) as graph:
+        return standing(graph)
+
+
+def no_run(folder: Path) -> Exception:
+    from graph.config import RecipeError
+
+    return RecipeError(f"{folder} is no run: no recipe.toml there; `ls runs` shows what there is")
+
+
+def report(asked: argparse.Namespace) -> int:
+    """The report of a run, or several beside each other, which are then written into the first one's folder."""
+    from graph.comparing import compare
+    from graph.console import printed
+    from graph.report import write
+    from graph.team import team
+
+    for folder in asked.folders:
+        look(folder)
+    crews = [team(str(folder)) for folder in dict.fromkeys(asked.folders)]
+    printed(write(crews[0]) if len(crews) == 1 else compare(crews))
+    print(f"{crews[0].run / ('report.html' if len(crews) == 1 else 'compare.html')} has it as a page", file=sys.stderr)
+    return FINISHED
+
+
+def chat(asked: argparse.Namespace) -> int:
+    from graph.console import talk
+
+    look(asked.folder)
+    talk(asked.folder, asked.adapter)
+    return FINISHED
+
+
+def bring_in(asked: argparse.Namespace) -> int:
+    """Imported conversations become attempts of the cycle that is under way."""
+    from graph.config import RecipeError
+    from graph.run import locked
+    from graph.sources import behaviours, store
+    from graph.team import team
+    from tools.transcripts import read
+
+    now = look(asked.folder)
+    if now.state == "finished":
+        raise RecipeError(
+            f"{asked.folder} is finished and would never judge them; start another with --from {asked.folder}"
+        )
+    cycle = now.values.get("cycle", 1) + (now.node not in ("baseline", "attack", "judge"))
+    crew = team(str(asked.folder))
+    try:
+        imported = read(asked.file, asked.format, cycle, behaviours(crew.recipe))
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    with locked(asked.folder):
+        new, refused = store(crew, asked.file, imported, cycle)
+    left_out = [*imported.malformed, *refused]
+    for line in left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    known = len(imported.attempts) - len(refused) - new
+    print(f"imported {asked.file}: {new} new, {known} there already, {len(left_out)} left out")
+    return FINISHED if new or known else FAILED
+
+
+def calibrate(asked: argparse.Namespace) -> int:
+    from evals import injections
+    from evals.scorecard import shown
+    from graph.calibrating import calibrated
+    from graph.console import Console, printed
+    from graph.team import team
+
+    if asked.folder:
+        look(asked.folder)
+    writable(asked.json)
+    crew = team(str(asked.folder)) if asked.folder else None
+    with Console(asked.folder) as console:
+        if crew:
+            crew.watch = console.watch
+        card, flips = calibrated(asked.labels, asked.judge, asked.task, crew, asked.inject, console.watch)
+    printed("\n\n".join([shown(card), *([injections.shown(flips)] if flips else [])]))
+    if asked.json:
+        body = card.model_dump(mode="json") | ({"flips": [one.model_dump() for one in flips]} if flips else {})
+        put(asked.json, body)
+    return FINISHED
+
+
+def evaluate(asked: argparse.Namespace) -> int:
+    from evals.suites.results import as_data, shown
+    from graph.config import RecipeError
+    from graph.console import Console, printed
+    from graph.evaluating import evaluated
+
+    writable(asked.json)
+    if asked.limit < 0:
+        raise RecipeError(f"--limit {asked.limit}: give 0 for all items, or more")
+    with Console(None) as console:
+        folder, judge, found = evaluated(asked.model, asked.adapter, asked.suite, asked.judge, asked.attacker,
+                                         asked.limit, asked.seed, asked.out, console.watch)  # fmt: skip
+    printed(f"{shown(found)}\n\nconversations and verdicts: {folder} (judge `{judge}`)")
+    if asked.json:
+        body = {"model": asked.model, "adapter": str(asked.adapter or ""), "judge": judge, "seed": asked.seed,
+                "limit": asked.limit, "benchmarks": as_data(found)}  # fmt: skip
+        put(asked.json, body)
+    return FINISHED
+
+
+def writable(file: Path | None) -> None:
+    """Raises RecipeError before anything is asked for a file that could not be written when it is answered."""
+    from graph.config import RecipeError
+
+    if file and (file.is_dir() or not file.parent.is_dir()):
+        raise RecipeError(f"--json {file} cannot be written; give a file in a folder that is there")
+
+
+def put(file: Path, body: dict[str, Any]) -> None:
+    file.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def fit_judge(asked: argparse.Namespace) -> int:
+    from graph.console import Console, printed
+    from graph.fitting import fit
+
+    with Console(None) as console:
+        told = fit(asked.labels, asked.task, asked.out, console.watch)
+    printed(told)
+    return FINISHED
+
+
+def label(asked: argparse.Namespace) -> int:
+    """A person's labels are kept one by one, so that it can be stopped and gone on with at any time."""
+    from graph.config import RecipeError
+    from graph.console import key, shown
+    from graph.desk import champion
+    from graph.labelling import KEYS, labels, sample
+    from graph.team import team
+
+    look(asked.folder)
+    who = asked.who or os.environ.get("USER", "")
+    if not who or asked.n < 1:
+        raise RecipeError(f"--as {who!r} --n {asked.n}: give a name, and a number of 1 or more")
+    crew = team(str(asked.folder))
+    todo = sample(crew, who, asked.n, champion(crew))
+    for choice, said in KEYS.items():
+        print(f"  {choice}  {said.text}")
+    print("  q  stop here; the same command goes on")
+
+    def ask(number: int, goal: "Goal", attempt: "Attempt") -> str | None:
+        shown(number, len(todo), goal, attempt)
+        return key(KEYS, f"the model... [{''.join(KEYS)}q]")
+
+    given = 0
+    for verdict in labels(crew, who, todo, ask):
+        crew.memory.add([verdict])
+        given += 1
+    left = len(todo) - given
+    print(f"{given} labels by {who} kept, {left} left" + (f"; `breakfix label {asked.folder}` goes on" if left else ""))
+    return FINISHED
+
+
+def rejudge(asked: argparse.Namespace) -> int:
+    from graph.calibrating import rejudged
+    from graph.console import Console, printed
+    from graph.run import locked
+    from graph.team import team
+
+    look(asked.folder)
+    crew = team(str(asked.folder))
+    with locked(asked.folder), Console(asked.folder) as console:
+        crew.watch = console.watch
+        told = rejudged(crew, asked.judge)
+    printed(told)
+    return FINISHED
+
+
+def export(asked: argparse.Namespace) -> int:
+    from graph.config import RecipeError
+    from graph.console import Console
+    from graph.export import to_inspect
+    from graph.team import team
+
+    look(asked.folder)
+    out = asked.out or asked.folder / "inspect"
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"--out {out} is a file; give a folder: there is a log for each benchmark and model")
+    crew = team(str(asked.folder))
+    with Console(None) as console:
+        crew.watch = console.watch
+        written = to_inspect(crew, out)
+    print(f"{len(written)} logs in {out}, which hold harmful text; `inspect view --log-dir {out}` shows them")
+    return FINISHED
+
+
+def purge(asked: argparse.Namespace) -> int:
+    from graph.run import locked, sizes
+
+    asked.folder = asked.folder.resolve()
+
+    if not (asked.folder / "recipe.toml").is_file():
+        raise no_run(asked.folder)
+    with locked(asked.folder):
+        if not asked.yes:
+            size = sizes(asked.folder) / 1e6
+            if typed(f"delete {asked.folder} and all it holds ({size:.1f} MB)? type its name: ") != asked.folder.name:
+                print("nothing deleted; type the run's name, or give --yes")
+                return FINISHED
+        shutil.rmtree(asked.folder)
+    print(f"{asked.folder} is gone")
+    return FINISHED
+
+
+def typed(question: str) -> str:
+    try:
+        return input(question)
+    except EOFError:
+        return ""
+
+
+def doctor(asked: argparse.Namespace) -> int:
+    from graph.doctor import examine
+
+    return FINISHED if examine(asked.recipe) else FAILED

@@ -1,0 +1,159 @@
+"""What the command line takes: every command, with what it is for and what it may be told."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+Add = Callable[[str, str], argparse.ArgumentParser]
+"""Adds a command by its name and what it is for."""
+FORMATS = ("jsonl", "csv", "jbb", "phi3", "pyrit", "garak")
+"""`tools.transcripts.Format`, which would be slow to import for help."""
+TASKS = ("harmful", "refusal")
+"""`tools.labels.Task`."""
+EPILOG = """\
+exit status: 0 finished, 1 failure, 2 your mistake, 3 waiting at a gate, 4 stopped and resumable
+a run is a folder, runs/NAME; it holds harmful text, so only you can read it
+start with: breakfix run runs/demo.toml"""
+
+SUITES = """\
+benchmarks, by what they measure:
+  harm          harmbench, jailbreakbench, strongreject, simple_safety_tests, do_not_answer, ailuminate
+                multijail, xsafety, catqa (by language), decodingtrust_toxicity, toxigen (by group)
+  stereotypes   decodingtrust_stereotype
+  over-refusal  xstest, or_bench, coconot, jailbreakbench
+  the paper's   third_party, continuation, summarisation, jailbreak, ungroundedness (these need no files)
+  capability    gsm8k, mmlu, truthfulqa; ifeval and mt_bench are read and not scored;
+                lm_eval:TASK,TASK for lm-evaluation-harness, lm_eval:DIR/TASK for its tasks of your own
+  the sandbox   sandbox (harm, refusals and capability of its own models, by its oracle)
+
+  breakfix eval hf:models/phi-3 --suite xstest:data/xstest --suite harmbench:data/harmbench
+  breakfix eval hf:models/phi-3 --adapter runs/one/adapters/ID --suite all:data --limit 50 --json out.json
+
+conversations and verdicts are kept: the same command goes on where it was stopped, and a larger --limit or another
+--judge asks the model nothing twice. A value without verdicts is undetermined; coverage is the share with one."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command, with what it is for."""
+    top = argparse.ArgumentParser(
+        prog="breakfix", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Red-teams a language model, judges what broke, writes the data that fixes it, fine-tunes, "
+        "measures, and repeats until another cycle would not pay.",
+    )  # fmt: skip
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+
+    for some in (running, looking, judging, measuring, keeping):
+        some(command)
+    return top
+
+
+def running(command: Add) -> None:
+    one = command("run", "start a run from a recipe and go on until it ends or waits")
+    one.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    fresh(one)
+    one = command("resume", "go on with a run that was stopped or killed")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one = command("step", "pass one node: of a run, or of a new run from a recipe")
+    one.add_argument("recipe", type=Path, metavar="RECIPE.toml|RUN")
+    fresh(one)
+    one = command("status", "say where a run is")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--json", action="store_true", help="for programs")
+    one = command("approve", "say yes at the gate where a run waits, and go on")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one = command("reject", "say no at the gate where a run waits, and go on another way")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--why", default="", help="the reason; the writer and the trainer are told")
+
+
+def looking(command: Add) -> None:
+    one = command("report", "print and write the report of a run so far, a page among it; of several, a comparison")
+    one.add_argument("folders", type=Path, nargs="+", metavar="RUN")
+    one = command("chat", "talk to the base, the champion or any candidate")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--with", dest="adapter", default="champion", metavar="ADAPTER",
+                     help="base, champion, or the first digits of an adapter's id (default: champion)")  # fmt: skip
+    one = command("import", "add recorded conversations to a run's memory")
+    one.add_argument("file", type=Path, metavar="FILE")
+    one.add_argument("--format", required=True, choices=FORMATS, help="how the file is laid out")
+    one.add_argument("--run", required=True, type=Path, dest="folder", metavar="RUN")
+    one = command("export", "write a run's conversations as another tool reads them")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--what", required=True, choices=("inspect",),
+                     help="inspect: a log for each benchmark and model, for `inspect view --log-dir DIR`")  # fmt: skip
+    one.add_argument("--out", type=Path, metavar="DIR", help="where to (default: RUN/inspect)")
+
+
+def judging(command: Add) -> None:
+    one = command("calibrate", "measure a judge against answers that people have labelled")
+    one.add_argument("labels", type=Path, metavar="LABELS",
+                     help="a CSV or JSONL file of goal, response and label (0 or 1), to which prompt, language, area, "
+                     "severity and model may be added; or a run, for the labels that people gave it")  # fmt: skip
+    judged(one)
+    one.add_argument("--task", choices=TASKS, default="harmful", help="what a label of 1 says (default: harmful)")
+    one.add_argument("--json", type=Path, metavar="OUT", help="write the scorecard there as JSON")
+    one.add_argument("--run", type=Path, dest="folder", metavar="RUN",
+                     help="keep the scorecard in a run, for its report; --judge may be one of its roles")  # fmt: skip
+    one.add_argument("--inject", nargs="?", const="", metavar="FILE",
+                     help="also try to talk the judge round from inside the answers, and say how often its verdict "
+                     "flips: by our own families of injections, or by those of a JSONL file")  # fmt: skip
+    one = command("fit-judge", "fit a judge of your own on labels, to be used as fitted:DIR")
+    one.add_argument("labels", type=Path, metavar="LABELS", help="as for calibrate")
+    one.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where to put it; its scorecard goes there too"
+    )
+    one.add_argument("--task", choices=TASKS, default="harmful", help="what a label of 1 says (default: harmful)")
+    one = command("label", "judge some of a run's conversations yourself, without seeing what its judges said")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--n", type=int, default=100, help="how many (default: 100); half are the least sure, half by lot")
+    one.add_argument("--as", dest="who", default="", metavar="NAME", help="whose labels they are (default: $USER)")
+    one = command("rejudge", "have another judge look at a run's conversations; the old verdicts stay what counts")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    judged(one)
+
+
+def measuring(command: Add) -> None:
+    one = command("eval", "measure any model on public benchmarks")
+    one.formatter_class, one.epilog = argparse.RawDescriptionHelpFormatter, SUITES
+    one.add_argument("model", metavar="MODEL",
+                     help="hf:PATH, openai:NAME, or settings as in a recipe: "
+                     "'{ model = \"openai:NAME\", base_url = \"http://localhost:8000/v1\" }'")  # fmt: skip
+    one.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter to put on a model of hf:PATH")
+    one.add_argument("--suite", action="append", required=True, metavar="NAME[:PATH]",
+                     help="a benchmark and its file or folder, or NAME:hub; may be repeated. all:DIR is every one "
+                     "whose files lie in DIR's folders")  # fmt: skip
+    one.add_argument("--judge", default="rules", metavar="SPEC",
+                     help="who judges the answers, as for calibrate (default: rules, which is offline)")  # fmt: skip
+    one.add_argument("--attacker", default="", metavar="SPEC", help="a model to lead the conversations of `jailbreak`")
+    one.add_argument("--limit", type=int, default=0, metavar="N", help="items of each benchmark, by lot (default: all)")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="of the lot (default: 0)")
+    one.add_argument("--out", type=Path, metavar="DIR", help="where conversations are kept (default: runs/eval-...)")
+    one.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as JSON, with their parts")
+
+
+def keeping(command: Add) -> None:
+    one = command("purge", "delete a run and all it holds, after asking")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    one = command("doctor", "say what this machine can do, and what a recipe needs of it")
+    one.add_argument("recipe", type=Path, nargs="?", metavar="RECIPE.toml")
+
+
+def fresh(one: argparse.ArgumentParser) -> None:
+    """What a new run is told."""
+    one.add_argument("--run", metavar="NAME", help="name of the run (default: the recipe's)")
+    one.add_argument("--from", dest="inherit", metavar="OLD_RUN", type=Path,
+                     help="start with an older run's attacks as regressions and its rows as replay")  # fmt: skip
+    one.add_argument("--gates", metavar="LIST", help="where to stop for a person: data,train,promote")
+    one.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
+                     help="override one key of the recipe, such as agents.judge.model=openai:gpt-4o")  # fmt: skip
+
+
+def judged(one: argparse.ArgumentParser) -> None:
+    """Who judges."""
+    one.add_argument("--judge", required=True, metavar="SPEC",
+                     help="rules, fitted:DIR, PROVIDER:MODEL, or settings as in a recipe: "
+                     "'{ model = \"openai:NAME\", base_url = \"http://localhost:8000/v1\" }'")  # fmt: skip

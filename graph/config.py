@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ from agents.strategies import STRATEGIES
 from evals.benchmarks import Evals
 from evals.gate import Gate
 from evals.stopping import Stop
+from graph.anchoring import anchored, at
 from tools.converters import converter
 from tools.llm import Model
 from tools.names import instead
@@ -294,72 +295,15 @@ def put(table: dict[str, Any], override: str) -> None:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
             raise RecipeError(f"--set {override!r}: {parent!r} holds a value, not a table of settings")
+    table[last] = value_of(value)
+
+
+def value_of(text: str) -> Any:
+    """What a text says in TOML, or else the text as it stands."""
     try:
-        table[last] = tomllib.loads(f"value = {value}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        table[last] = value
-
-
-def anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The recipe with relative paths read from the recipe's own folder."""
-
-    def path(value: str) -> str:
-        return str((folder / value).resolve())
-
-    recorded = table.get("recorded")
-    if isinstance(recorded, dict):
-        listed = recorded.get("conversations")
-        for one in listed if isinstance(listed, list) else []:
-            if isinstance(one, dict) and isinstance(one.get("path"), str):
-                one["path"] = path(one["path"])
-        if isinstance(recorded.get("lookalikes"), str):
-            recorded["lookalikes"] = path(recorded["lookalikes"])
-    for parent, key in (("", "policy"), ("", "base"), ("", "inherit"), ("data", "retain")):
-        holder = table.get(parent) if parent else table
-        value = holder.get(key) if isinstance(holder, dict) else None
-        if isinstance(holder, dict) and isinstance(value, str) and value != "sandbox":
-            holder[key] = path(value)
-    evals = table.get("evals")
-    marks = evals.get("anchors") if isinstance(evals, dict) else None
-    if isinstance(evals, dict) and isinstance(marks, dict):
-        evals["anchors"] = {
-            task: path(value) if isinstance(value, str) and value != "sandbox" else value
-            for task, value in marks.items()
-        }
-    harness = evals.get("lm_eval") if isinstance(evals, dict) else None
-    if isinstance(harness, dict) and isinstance(harness.get("include"), str) and harness["include"]:
-        harness["include"] = path(harness["include"])
-    if isinstance(evals, dict) and isinstance(evals.get("suites"), list):
-        from evals import suites
-
-        evals["suites"] = [suites.anchored(one, path) if isinstance(one, str) else one for one in evals["suites"]]
-    goals = table.get("goals")
-    if isinstance(goals, dict) and goals.get("source", "sandbox") != "sandbox":
-        from tools import sets
-
-        source = goals["source"]
-        listed = source if isinstance(source, list) else [source]
-        found = [sets.anchored(one, path) if isinstance(one, str) else one for one in listed]
-        goals["source"] = found if isinstance(source, list) else found[0]
-    agents = table.get("agents")
-    if isinstance(agents, dict):
-        table["agents"] = {role: at(spec, path) for role, spec in agents.items()}
-    if isinstance(table.get("compare"), list):
-        table["compare"] = [at(spec, path) for spec in table["compare"]]
-    return table | ({"target": at(table["target"], path)} if "target" in table else {})
-
-
-def at(spec: Any, path: Callable[[str], str]) -> Any:
-    """The spec of a model, of a panel's members or of a translator, its folders put through `path`."""
-    if isinstance(spec, str):
-        provider, _, name = spec.partition(":")
-        return f"{provider}:{path(name)}" if provider in ("hf", "fitted") and name else spec
-    if not isinstance(spec, dict):
-        return spec
-    inner = {key: at(spec[key], path) for key in ("model", "translator") if key in spec}
-    if isinstance(spec.get("members"), list):
-        inner["members"] = [at(member, path) for member in spec["members"]]
-    return spec | inner
+        return text
 
 
 def judge_named(text: str, recipe: Recipe | None = None) -> JudgeModel:
@@ -370,11 +314,7 @@ def judge_named(text: str, recipe: Recipe | None = None) -> JudgeModel:
     if recipe and text in recipe.judges:
         return recipe.judges[text]
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    try:
-        judge = JudgeModel.model_validate(at(value, lambda name: str(Path(name).resolve())))
+        judge = JudgeModel.model_validate(at(value_of(text), lambda name: str(Path(name).resolve())))
         for place, model in judge.asked("--judge"):
             playable(place, model, "judge")
     except ValidationError as error:

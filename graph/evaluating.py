@@ -2,7 +2,6 @@
 
 import re
 import time
-import tomllib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,9 @@ from evals.suites.grounding import PROMPT, grader
 from evals.suites.results import Measured, notes
 from evals.suites.suite import Grader, Item, Suite, scores
 from graph import capability
+from graph.anchoring import at
 from graph.calibrating import chosen, given
-from graph.config import Recipe, RecipeError, at, explained, playable
+from graph.config import Recipe, RecipeError, explained, playable, value_of
 from graph.measuring import verdicts
 from graph.preflight import reachable
 from graph.team import WATCH, Sitting, Team, model_of
@@ -218,10 +218,7 @@ def measurable(spec: Model, adapter: Path | None, label: str, leader: str, suite
 
 def model_named(place: str, text: str, role: str) -> Model:
     """The model that a command is given, as a spec or settings in TOML. Raises RecipeError."""
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+    value = value_of(text)
     table = at({"model": value} if isinstance(value, str) else value, lambda name: str(Path(name).resolve()))
     try:
         spec = Model.model_validate(table)

@@ -1,21 +1,18 @@
 """The nodes: each asks the memory what is done already, does the rest, and returns what changed."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from agents import attacker, templates, trainer, writer
-from evals import gate, stopping
+from agents import templates, trainer, writer
 from graph import (
     attacking,
     calibrating,
-    costs,
+    deciding,
     diagnosing,
     finishing,
     measuring,
@@ -28,7 +25,6 @@ from graph.state import Context, State
 from graph.team import Team, team
 from tools.campaign import campaign
 from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
-from tools.statistics import Counts, Interval
 from training import dataset, stages
 from training.checkpoints import Progress
 
@@ -72,45 +68,9 @@ def diagnose(state: State, runtime: Runtime[Context]) -> State:
 def decide(state: State, runtime: Runtime[Context]) -> State:
     """Whether another cycle would pay."""
     crew, cycle = team(runtime.context["run"]), state["cycle"]
-    found = crew.memory.events("vulnerabilities", cycle)[-1]
-    harm = crew.memory.get(Score, "adapter = ? and benchmark = 'harm' and part = ''", state["champion"])
-    held_out = (round(harm[0].value * harm[0].n), harm[0].n) if harm else (0, 0)
-    choices = {event["cycle"]: event for event in crew.memory.events("choice")}
-    gains, fell = [gained(event) for event in choices.values()], faded(crew, cycle, choices)
-    began = crew.memory.query("select min(at) as at from events")[0]["at"]
-    hours = (time.time() - began) / 3600
-    fresh, rule = (found["broke"], found["judged"]), crew.recipe.stop
-    why = stopping.stop(fresh, held_out, gains, cycle - 1, hours, rule, costs.over(crew.memory, crew.recipe), fell)
-    items = max((trial["n"] for event in choices.values() for trial in event.get("trials", ())), default=0)
-    numbers = stopping.evidence(fresh, held_out, gains, rule, fell, items)
-    said = why or stopping.going_on(numbers)
-    crew.memory.event(cycle, "decide", "decision", stop=bool(why), why=said, **numbers)
+    why = deciding.stop(crew, state["champion"], cycle)
     report.write(crew)
     return {"stopped": why}
-
-
-def gained(choice: dict[str, Any]) -> Interval | None:
-    """What a cycle's best candidate gained; of an older run only the upper end is known, and taken for all of it."""
-    high = choice["gain_high"]
-    return None if high is None else Interval(choice.get("gain", high), choice.get("gain_low", high), high)
-
-
-def faded(crew: Team, cycle: int, choices: dict[int, dict[str, Any]]) -> Interval | None:
-    """By how much a cycle fresh attacks have become less successful over the last two; None where nobody can say."""
-    if not {cycle - 2, cycle - 1} <= choices.keys():
-        return None
-    same = all(choices[when]["before"] == choices[when]["chosen"] for when in (cycle - 2, cycle - 1))
-    return stopping.fading(by_level(crew, cycle - 2), by_level(crew, cycle), same)
-
-
-def by_level(crew: Team, cycle: int) -> Counts:
-    """How many of a cycle's attacks broke the target, and of how many, by the attacker's level."""
-    found: dict[str, tuple[float, float]] = {}
-    for tally in attacking.tallies(crew, "cycle = ?", cycle):
-        level = attacker.level_of(tally.cell, crew.recipe.attack)
-        broke, judged = found.get(level, (0.0, 0.0))
-        found[level] = broke + tally.broke, judged + tally.judged
-    return found
 
 
 def go_on(state: State) -> str:
@@ -284,11 +244,7 @@ def measure(state: State, runtime: Runtime[Context]) -> State:
 def promote_gate(state: State, runtime: Runtime[Context]) -> State:
     """Compares the candidates with the champion; where the recipe has the gate, a person has the last word."""
     crew, cycle, champion = team(runtime.context["run"]), state["cycle"], state["champion"]
-    cards = {name: measuring.card(crew, name) for name in {BASE, champion, *state["candidates"]}}
-    made = crew.memory.ids(Attempt, ATTACKS, cycle)
-    fresh = {(item.goal, item.id) for item, _ in measuring.regressions(crew).values() if made & set(item.parents)}
-    recipe = crew.recipe
-    choice = gate.choose(cards, BASE, champion, state["candidates"], recipe.gate, cycle, recipe.stop.delta, fresh)
+    choice = deciding.choose(crew, champion, state["candidates"], cycle)
     rejected = None
     if choice.champion != champion:
         scores = crew.memory.get(Score, "adapter in (?, ?) and part = ''", champion, choice.champion)
@@ -298,12 +254,7 @@ def promote_gate(state: State, runtime: Runtime[Context]) -> State:
         )
     chosen = champion if rejected else choice.champion
     why = f"{choice.why}; rejected by a person: {rejected}" if rejected else choice.why
-    gain, low, high = choice.gain or (None, None, None)
-    crew.memory.event(
-        cycle, "promote_gate", "choice", before=champion, chosen=chosen, why=why, gain=gain, gain_low=low,
-        gain_high=high, claim=choice.claim, level=choice.level, p=choice.p, alpha=choice.alpha, power=choice.power,
-        more=choice.more, trials=[{**asdict(trial), "fault": trial.fault} for trial in choice.trials],
-    )  # fmt: skip
+    deciding.keep(crew, choice, champion, chosen, why, cycle)
     return {"chosen": chosen}
 
 

@@ -17,10 +17,9 @@ from evals.scorecard import Scorecard, caution
 from graph import measuring
 from graph.config import Recipe, RecipeError, judge_named
 from graph.labelling import DRAWN, agreed, as_labels, drawn
-from graph.measuring import Watch
 from graph.preflight import fits, reachable
 from graph.sources import labelled
-from graph.team import WATCH, Sitting, Team, model_of, team
+from graph.team import Sitting, Team, Tell, Watch, model_of, team
 from tools.labels import Label, Task, read
 from tools.memory import Memory, marks
 from tools.policy import Policy
@@ -42,7 +41,7 @@ def anchors(recipe: Recipe) -> dict[Task, list[Label]]:
     return {task: labelled(source, task) for task, source in recipe.evals.anchors.items()}
 
 
-def looked(labels: Sequence[Label], judge: str, sitting: Sitting, store: Path, number: int, watch: Watch) -> list[Seen]:
+def looked(labels: Sequence[Label], judge: str, sitting: Sitting, store: Path, number: int, watch: Tell) -> list[Seen]:
     """What a judge sees in labelled answers, in their order, when it looks for the `number`th time, from 0.
 
     What lies in the store already is not asked again.
@@ -88,7 +87,7 @@ def keep(
 
 
 def calibrated(
-    file: Path, judge: str, task: Task, crew: Team | None, inject: str | None, watch: WATCH
+    file: Path, judge: str, task: Task, crew: Team | None, inject: str | None, watch: Watch
 ) -> tuple[Scorecard, list[Flips]]:
     """The scorecard of the judge that `judge` names by a file of labels or a run's, kept in the run if there is one.
 

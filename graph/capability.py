@@ -18,7 +18,7 @@ from evals.harness import PREFIX, Result, Row
 from evals.suites.results import Measured
 from evals.suites.suite import Benchmark, Measure, Suite
 from graph.config import Recipe
-from graph.team import Team
+from graph.team import Team, Tell
 from tools.contamination import Item
 from tools.llm import Model
 from tools.records import Score
@@ -26,7 +26,6 @@ from tools.records import Score
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-Watch = Callable[[int, int, str], None]
 FOLDER, QUICK, FULL = "lm_eval", "quick", "full"
 
 
@@ -72,7 +71,7 @@ def ask(crew: Team, adapter: str, name: str, node: str, cycle: int, full: bool) 
 
 def fill(
     folder: Path, name: str, include: str, limit: int | None, seed: int, model: Callable[[], "BaseChatModel"],
-    watch: Watch, **asked: Any,
+    watch: Tell, **asked: Any,
 ) -> None:  # fmt: skip
     """Puts what a model makes of a task into a folder, a file for each part, but for what lies there."""
     parts = harness.tasks(name, include, seed)
@@ -87,7 +86,7 @@ def fill(
 
 
 def evaluated(
-    folder: Path, source: str, limit: int, seed: int, model: "BaseChatModel", adapter: str, watch: Watch, **asked: Any
+    folder: Path, source: str, limit: int, seed: int, model: "BaseChatModel", adapter: str, watch: Tell, **asked: Any
 ) -> Measured:
     """What `breakfix eval` asks for as `lm_eval:TASK,TASK`, or of a folder of one's own tasks as `lm_eval:DIR/TASK`.
 

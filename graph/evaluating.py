@@ -21,7 +21,7 @@ from graph.calibrating import chosen, given
 from graph.config import Recipe, RecipeError, explained, playable, value_of
 from graph.measuring import verdicts
 from graph.preflight import reachable
-from graph.team import WATCH, Sitting, Team, model_of
+from graph.team import Sitting, Team, Tell, Watch, model_of, weights
 from tools import contamination
 from tools.campaign import campaign
 from tools.llm import Model
@@ -110,7 +110,7 @@ def bench_of(
 
 def measured(
     store: Memory, suite: Suite, items: Sequence[Item], asked: Asked, adapter: str, bench: Bench,
-    watch: Callable[[int, int, str], None],
+    watch: Tell,
 ) -> Measured:  # fmt: skip
     """A model's scores on the items that were drawn; conversations and verdicts in the store are not made again."""
     started, target = time.monotonic(), asked.target
@@ -133,9 +133,7 @@ def measured(
     return Measured(suite, len(items), found, spent, notes(suite, found, unasked))
 
 
-def converse(
-    store: Memory, name: str, items: Mapping[str, Item], asked: Asked, watch: Callable[[int, int, str], None]
-) -> None:
+def converse(store: Memory, name: str, items: Mapping[str, Item], asked: Asked, watch: Tell) -> None:
     """Holds the conversations that the store does not have."""
     store.add({item.goal.id: item.goal for item in items.values()}.values())
     there = store.ids(Attempt, "target = ?", asked.target)
@@ -164,7 +162,7 @@ def holding(asked: Asked) -> Callable[[Item], Awaitable[Attempt]]:
 
 def evaluated(
     model: str, adapter: Path | None, sources: Sequence[str], judge: str, leader: str, limit: int, seed: int,
-    folder: Path | None, watch: WATCH,
+    folder: Path | None, watch: Watch,
 ) -> tuple[Path, str, list[Measured]]:  # fmt: skip
     """What `breakfix eval` asks for: the folder with the conversations, the judge's identity, and what came of each
     benchmark. Raises RecipeError."""
@@ -211,7 +209,8 @@ def judging(judge: str) -> tuple[str, Bench]:
 def measurable(spec: Model, adapter: Path | None, label: str, leader: str, suites: Sequence[Suite]) -> Asked:
     """The model that a command names, with its adapter, and who leads conversations. Raises RecipeError."""
     leads = model_of(model_named("--attacker", leader, "attacker")) if leader else None
-    base = given(lambda: weights(spec, suites))
+    texts = [text for suite in suites for item in suite.items for text in item.said]
+    base = given(lambda: weights(spec, lambda: texts, lambda done, total: None))
     target = digest(spec.identity(), stamps(base), stamps(adapter))
     return Asked(target, serving(spec, base, adapter, label), spec.concurrency, spec.system, leads)
 
@@ -232,23 +231,6 @@ def model_named(place: str, text: str, role: str) -> Model:
         return spec
 
     return given(had)
-
-
-def weights(spec: Model, suites: Sequence[Suite]) -> Path | None:
-    """The folder of a model that is served in this process, built first if it is one of the sandbox's."""
-    if spec.provider == "sandbox":
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()
-    if spec.model == "sandbox:target":
-        from tools.sandbox import target
-
-        return target.build(target.Settings.model_validate(spec.dials), lambda done, total: None)
-    if spec.model == "sandbox:phi3":
-        from tools.sandbox import phi3
-
-        return phi3.build([text for suite in suites for item in suite.items for text in item.said])
-    return Path(spec.name) if spec.provider == "hf" else None
 
 
 def stamps(folder: Path | None) -> list[tuple[str, int, int]]:

@@ -11,7 +11,7 @@ from evals.calibration import scorecard
 from evals.scorecard import Scorecard, shown
 from graph.calibrating import given, labels_of
 from graph.config import RecipeError
-from graph.team import WATCH
+from graph.team import Watch
 from tools.labels import Task
 from tools.records import Seen
 
@@ -23,7 +23,7 @@ TITLES: dict[Left, str] = {
 }
 
 
-def fit(file: Path, task: Task, out: Path, watch: WATCH) -> str:
+def fit(file: Path, task: Task, out: Path, watch: Watch) -> str:
     """Fits a judge on labels and puts it in a new folder with its scorecards; returns them as Markdown.
 
     Every answer is scored by judges that were fitted without its goal, or without the model that gave it. Raises

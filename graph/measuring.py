@@ -16,15 +16,13 @@ from evals.benchmarks import Outcomes, Way
 from graph import capability, final
 from graph.config import Recipe
 from graph.sources import right
-from graph.team import Sitting, Team
+from graph.team import Sitting, Team, Tell
 from tools.campaign import campaign
 from tools.memory import Memory, marks
 from tools.records import BASE, Attempt, Goal, Record, Split, Turn, Verdict
 
 ANSWERS = "purpose = 'measure' and target = ? and goal in (select id from goals where intent <> 'plain')"
 """What the measuring judge looks at: the answers of one model, but for those that are right or wrong."""
-Watch = Callable[[int, int, str], None]
-"""Told how much is done, of how much, and of what."""
 Hold = Callable[[Attempt], Awaitable[Attempt]]
 """Holds a planned conversation."""
 
@@ -183,7 +181,7 @@ def judge(
         crew.put_down(node, cycle)
 
 
-def verdicts(memory: Memory, where: str, values: Sequence[object], judges: Mapping[str, Sitting], watch: Watch) -> None:
+def verdicts(memory: Memory, where: str, values: Sequence[object], judges: Mapping[str, Sitting], watch: Tell) -> None:
     """The same for any memory, without what it cost."""
     goals = {goal.id: goal for goal in memory.get(Goal)}
     for name, (verdict_of, cap) in judges.items():

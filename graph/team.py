@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     from tools.serve import Engine
 
-WATCH = Callable[[str, int, int, str], None]
+Watch = Callable[[str, int, int, str], None]
 """Told of progress: the node, how much is done, of how much, and what is going on."""
+
+Tell = Callable[[int, int, str], None]
+"""The same within a node: how much is done, of how much, and of what."""
 
 Sitting = tuple[judging.Judge, int]
 """A judge and how many verdicts it gives at once."""
@@ -38,7 +41,7 @@ class Team:
 
     run: Path
     recipe: Recipe
-    watch: WATCH = field(default=nobody)
+    watch: Watch = field(default=nobody)
     others: "dict[tuple[Path, bool], Engine]" = field(default_factory=dict)
     """What is served beside the target: one model at most."""
 
@@ -61,22 +64,8 @@ class Team:
         return self.weights(self.recipe.target) or self.recipe.base or Path()
 
     def weights(self, spec: Model) -> Path | None:
-        """The folder of a model's weights, built first if it is the sandbox's (`dials` are its settings there); None
-        for an endpoint."""
-        if spec.provider == "sandbox":
-            from transformers.utils.logging import disable_progress_bar
-
-            disable_progress_bar()
-        if spec.model == "sandbox:target":
-            from tools.sandbox import target
-
-            settings = target.Settings.model_validate(spec.dials)
-            return target.build(settings, lambda done, total: self.watch("target", done, total, "building"))
-        if spec.model == "sandbox:phi3":
-            from tools.sandbox import phi3
-
-            return phi3.build(self.texts())
-        return Path(spec.name) if spec.provider == "hf" else None
+        """The folder of a model's weights; None for an endpoint."""
+        return weights(spec, self.texts, lambda done, total: self.watch("target", done, total, "building"))
 
     def texts(self) -> list[str]:
         """What was said in the recipe's recorded conversations: what a tokenizer can be made from."""
@@ -229,6 +218,24 @@ class Team:
             if account[0]:
                 self.memory.cost(node, cycle, role, *account)
                 account[:] = [0, 0, 0]
+
+
+def weights(spec: Model, texts: Callable[[], list[str]], tell: Callable[[int, int], None]) -> Path | None:
+    """The folder of a model's weights, built first if it is the sandbox's (`dials` are its settings there); None for an
+    endpoint. A tokenizer is made from `texts` where the model has none."""
+    if spec.provider == "sandbox":
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+    if spec.model == "sandbox:target":
+        from tools.sandbox import target
+
+        return target.build(target.Settings.model_validate(spec.dials), tell)
+    if spec.model == "sandbox:phi3":
+        from tools.sandbox import phi3
+
+        return phi3.build(texts())
+    return Path(spec.name) if spec.provider == "hf" else None
 
 
 def model_of(spec: Model) -> "BaseChatModel":

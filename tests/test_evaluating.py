@@ -311,7 +311,7 @@ def test_a_mistake_gives_one_line_and_makes_no_folder(
     asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(evaluating, "weights", lambda spec, suites: tmp_path)
+    monkeypatch.setattr(evaluating, "weights", lambda spec, texts, tell: tmp_path)
     assert main(["eval", "sandbox:phi3", *asked.split(), "--out", "out"]) == 2
     line = capsys.readouterr().err.strip()
     assert MISTAKES[asked] in line

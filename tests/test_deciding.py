@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from graph import measuring, nodes
+from graph import final, measuring, nodes
 from graph.team import team
 from tests.test_loop import begin, run
+from tools.memory import Memory
 from tools.records import BASE, Adapter, Attempt
 
 __all__ = ["run"]
@@ -58,3 +59,19 @@ def test_the_final_goals_are_opened_once_and_for_no_other_champion(run: Path) ->
     with pytest.raises(ValueError, match="are not opened again for"):
         measuring.measure(crew, other, "report", 9, "final")
     assert crew.memory.ids(Attempt, "goal in (select id from goals where split = 'final')") == asked
+
+
+@pytest.fixture
+def crew(tmp_path: Any) -> Any:
+    return SimpleNamespace(memory=Memory(tmp_path / "memory.sqlite"))
+
+
+def test_final_goals_are_asked_of_nobody_before_they_are_opened_and_of_no_other_model_then(crew: Any) -> None:
+    with pytest.raises(ValueError, match="opened when a run ends, and not before, for base"):
+        final.check(crew, "base")
+    for _ in range(2):
+        final.opened(crew, ["base", "best"], "report", 3)
+    assert [event["models"] for event in crew.memory.events("final_opened")] == [["base", "best"]]
+    final.check(crew, "best")
+    with pytest.raises(ValueError, match="opened once, for base, best, and are not opened again for other"):
+        final.opened(crew, ["base", "other"], "report", 4)

@@ -1,14 +1,9 @@
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
 from evals.benchmarks import Outcomes
 from evals.gate import Card, Gate, broken, choose, paired, rails
 from evals.stopping import NOTHING, Stop, evidence, fading, stop, together
-from graph import final
 from tests.benchmarks import decisions
-from tools.memory import Memory
 from tools.significance import spent
 from tools.statistics import Interval
 
@@ -253,22 +248,6 @@ def test_harm_by_old_attacks_that_is_shown_to_have_risen_discards_a_candidate() 
     assert choice.champion == "a"  # 20 of 150 came back; that attacks made on the champion are mended hides nothing
     assert "b: harm by old attacks rose by 13.3 points" in choice.why
     assert "20 old attacks that the champion withstands work again: old 0, old 1, old 2, ..." in choice.why
-
-
-@pytest.fixture
-def crew(tmp_path: Any) -> Any:
-    return SimpleNamespace(memory=Memory(tmp_path / "memory.sqlite"))
-
-
-def test_the_final_goals_are_opened_once_and_a_resumed_run_goes_on(crew: Any) -> None:
-    with pytest.raises(ValueError, match="opened when a run ends, and not before, for base"):
-        final.check(crew, "base")
-    for _ in range(2):
-        final.opened(crew, ["base", "best"], "report", 3)
-    assert [event["models"] for event in crew.memory.events("final_opened")] == [["base", "best"]]
-    final.check(crew, "best")
-    with pytest.raises(ValueError, match="opened once, for base, best, and are not opened again for other"):
-        final.opened(crew, ["base", "other"], "report", 4)
 
 
 def test_simulated_decisions_are_rarely_wrong() -> None:

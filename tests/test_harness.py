@@ -82,21 +82,6 @@ def easy(base: Local, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tasks(tmp_path_factory.mktemp("easy"), rights, answers)
 
 
-@pytest.fixture(scope="module")
-def forgetful(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter that makes another model of it."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_pretrained(tiny_model)
-    lora = LoraConfig(r=8, lora_alpha=512, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    folder = tmp_path_factory.mktemp("forgetful")
-    get_peft_model(model, lora).save_pretrained(folder)
-    return folder
-
-
 def recipe(folder: Path, model: Path, more: str = "") -> Path:
     """A recipe whose target is the tiny model and whose capability is the tiny tasks."""
     path = folder / "recipe.toml"
@@ -127,14 +112,14 @@ full = true
 
 
 @pytest.fixture
-def crew(tmp_path: Path, tiny_model: Path, easy: Path, forgetful: Path) -> Team:
+def crew(tmp_path: Path, tiny_model: Path, easy: Path, tiny_adapter: Path) -> Team:
     """A run with a candidate that has forgotten."""
     (tmp_path / "tasks").symlink_to(easy)
     create(load(recipe(tmp_path, tiny_model)), tmp_path / "one")
     made = team(str(tmp_path / "one"))
     plan = StagePlan(stage="sft", base="b", cycle=1, examples="x", rows=1, epochs=1, rate=1, rank=1, batch=1, length=1,
                      seed=0)  # fmt: skip
-    bad = Adapter(plan=plan.id, stage="sft", cycle=1, path=str(forgetful), loss_first=1, loss_last=1, steps=1)
+    bad = Adapter(plan=plan.id, stage="sft", cycle=1, path=str(tiny_adapter), loss_first=1, loss_last=1, steps=1)
     made.memory.add([plan, bad])
     return made
 
@@ -176,8 +161,8 @@ def test_the_harness_alone_finds_the_same(base: Local, easy: Path) -> None:
     assert alone["results"]["tiny_write"]["exact_match,flexible-extract"] == found["tiny_write"].share.value
 
 
-def test_the_items_are_drawn_once_for_everybody(base: Local, easy: Path, forgetful: Path) -> None:
-    base.engine.load("bad", forgetful)
+def test_the_items_are_drawn_once_for_everybody(base: Local, easy: Path, tiny_adapter: Path) -> None:
+    base.engine.load("bad", tiny_adapter)
     bad = Local(engine=base.engine, adapter="bad")
     ours, theirs = (harness.run(one, ["tiny_choose"], str(easy), 12, 3)["tiny_choose"] for one in (base, bad))
     assert ours.outcomes.keys() == theirs.outcomes.keys()
@@ -396,7 +381,7 @@ def test_a_recipe_with_a_task_that_is_none_is_refused_before_anything_is_made(
 
 
 def test_any_model_can_be_asked_by_a_command(
-    tmp_path: Path, tiny_model: Path, easy: Path, forgetful: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tiny_model: Path, easy: Path, tiny_adapter: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite = f"lm_eval:{easy}/tiny_choose,tiny_write"
     out = ["--out", str(tmp_path / "out"), "--json", str(tmp_path / "out.json")]
@@ -404,7 +389,7 @@ def test_any_model_can_be_asked_by_a_command(
     assert "| tiny_choose | 90.0% [74.4, 96.5] | 30 | 100% |" in capsys.readouterr().out
     scores = json.loads((tmp_path / "out.json").read_text())["benchmarks"][0]["scores"]
     assert [(one["measure"], one["value"]) for one in scores] == [("tiny_choose", 0.9), ("tiny_write", 0.9)]
-    assert main(["eval", f"hf:{tiny_model}", "--adapter", str(forgetful), "--suite", suite, *out]) == 0
+    assert main(["eval", f"hf:{tiny_model}", "--adapter", str(tiny_adapter), "--suite", suite, *out]) == 0
     assert "| tiny_choose | 90.0%" not in capsys.readouterr().out
     assert main(["eval", f"hf:{tiny_model}", "--suite", f"lm_eval:{easy}/tiny_chose", *out]) == 2
     assert "did you mean" in capsys.readouterr().err

@@ -47,7 +47,7 @@ sft = {{ epochs = [1, 1, 1], rate = [1e-2, 1e-2, 1e-2] }}
 
 @pytest.fixture
 def crew(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
-    """A run whose base has been measured, and which has an adapter that changes what the model says."""
+    """A run whose base has been measured."""
 
     def inside(plan: StagePlan, folder: Path, progress: Callable[[Progress], None]) -> None:
         stages.train(folder, stages.Spec.model_validate_json((folder / stages.SPEC).read_text()), progress)
@@ -63,18 +63,10 @@ def crew(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> T
 
 
 @pytest.fixture
-def champion(crew: Team, tiny_model: Path) -> str:
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_pretrained(tiny_model)
-    lora = LoraConfig(r=8, lora_alpha=512, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(model, lora).save_pretrained(crew.run / "adapters" / "one")
+def champion(crew: Team, tiny_model: Path, tiny_adapter: Path) -> str:
     plan = StagePlan(stage="sft", base=str(tiny_model), cycle=1, examples="x", rows=1, epochs=1, rate=1, rank=8,
                      batch=4, length=48, seed=0)  # fmt: skip
-    made = Adapter(plan=plan.id, stage="sft", cycle=1, path="adapters/one", loss_first=1, loss_last=1, steps=1)
+    made = Adapter(plan=plan.id, stage="sft", cycle=1, path=str(tiny_adapter), loss_first=1, loss_last=1, steps=1)
     crew.memory.add([plan, made])
     measuring.measure(crew, made.id, "measure", 1)
     return made.id

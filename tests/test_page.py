@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import planted
+import everything
 import pytest
 
 from graph import report
@@ -73,7 +73,7 @@ def tab(profile: Path) -> Iterator[Tab]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    crew = planted.run(tmp_path_factory.mktemp("run"))
+    crew = everything.run(tmp_path_factory.mktemp("run"))
     report.write(crew)
     return crew.run / "report.html"
 

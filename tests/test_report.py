@@ -6,7 +6,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
-import planted
+import everything
 import pytest
 
 from evals.calibration import scorecard
@@ -39,7 +39,7 @@ NAMES = (
 
 @pytest.fixture
 def crew(tmp_path: Path) -> Team:
-    return planted.run(tmp_path)
+    return everything.run(tmp_path)
 
 
 class Page(HTMLParser):
@@ -122,7 +122,7 @@ def test_the_answer_is_the_base_against_the_champion_with_compared_models_beside
     models = [row[0] for row in first.rows]
     assert models[0] == "base"
     assert str(models[1]).startswith("cycle 2 SFT")
-    assert models[2:] == [planted.COMPARED, "champion less base"]
+    assert models[2:] == [everything.COMPARED, "champion less base"]
     assert "in cycle 2, cycle 2 SFT" in found.verdict
 
 
@@ -254,7 +254,7 @@ def test_training_curves_are_thinned_and_a_line_cut_off_is_left_out(crew: Team) 
 
 
 def test_decisions_are_shown_with_their_numbers_and_adapters_by_name(crew: Team) -> None:
-    names = dict.fromkeys(crew.memory.ids(planted.Adapter), "cycle 9 SFT")
+    names = dict.fromkeys(crew.memory.ids(everything.Adapter), "cycle 9 SFT")
     table, trials = (one for one in decisions.decided(crew.memory, names).blocks if isinstance(one, Table))
     assert [written(cell) for cell in trials.rows[0][1:6]] == [
         "cycle 9 SFT",
@@ -271,9 +271,9 @@ def test_decisions_are_shown_with_their_numbers_and_adapters_by_name(crew: Team)
 
 
 def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").write_text(planted.RECIPE)
-    planted.create(planted.load(tmp_path / "recipe.toml"), tmp_path / "new")
-    text = report.write(planted.team(str(tmp_path / "new")))
+    (tmp_path / "recipe.toml").write_text(everything.RECIPE)
+    everything.create(everything.load(tmp_path / "recipe.toml"), tmp_path / "new")
+    text = report.write(everything.team(str(tmp_path / "new")))
     assert "No candidate has replaced the base." in text
     assert "Ended: not ended yet" in text
 
@@ -322,8 +322,8 @@ def test_a_table_says_its_numbers_as_the_report_always_did() -> None:
 def test_runs_are_compared_item_against_item_where_they_have_the_same_ones(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    first = comparing.beside(planted.run(tmp_path / "a"))
-    second = comparing.beside(planted.run(tmp_path / "b", harm_left=11))
+    first = comparing.beside(everything.run(tmp_path / "a"))
+    second = comparing.beside(everything.run(tmp_path / "b", harm_left=11))
     apart = comparison.difference("harm", first, second)
     assert apart is not None
     assert apart[1] == "different ones"
@@ -341,7 +341,7 @@ def test_runs_are_compared_item_against_item_where_they_have_the_same_ones(tmp_p
 
 def test_the_command_writes_one_report_or_compares_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("one", "two"):
-        planted.run(tmp_path, name)
+        everything.run(tmp_path, name)
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
     assert main(["report", one]) == 0
     told = capsys.readouterr()
@@ -358,5 +358,7 @@ def test_the_command_writes_one_report_or_compares_several(tmp_path: Path, capsy
 
 def test_findings_are_the_only_block_with_text_of_the_target(crew: Team) -> None:
     found = report.gathered(crew)
-    holding = [one.name for one in found.sections for block in one.blocks if isinstance(block, Findings)]
-    assert holding == ["Where it broke"]
+    holding = {type(block) for one in found.sections for block in one.blocks if not isinstance(block, str)
+               and "answer long long" in block.model_dump_json()}  # fmt: skip
+    assert holding == {Findings}
+    assert "answer long long" not in found.model_copy(update={"sections": ()}).model_dump_json()

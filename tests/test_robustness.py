@@ -14,7 +14,7 @@ from graph import measuring, robustness
 from graph.config import load
 from graph.run import create
 from graph.team import Team, team
-from tools.records import BASE, Adapter, Attempt, Score, StagePlan
+from tools.records import BASE, Attempt, Score
 from tools.sandbox import world
 
 RECIPE = """
@@ -233,9 +233,3 @@ def test_an_attack_is_said_again_with_the_prefill_and_the_encoding_that_it_had(c
     [again] = crew.memory.get(Attempt, "target = ? and strategy = 'prefill'", MENDED)
     assert again.turns[0] == odd.turns[0]
     assert again.turns[1].prefill == "blend"
-
-
-def test_nothing_of_it_is_a_candidate(crew: Team) -> None:
-    shares(crew, MENDED)
-    assert not crew.memory.ids(Adapter)
-    assert not crew.memory.ids(StagePlan)

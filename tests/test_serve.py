@@ -16,21 +16,6 @@ def engine(tiny_model: Path) -> Engine:
     return Engine(tiny_model, batch=4, max_tokens=6)
 
 
-@pytest.fixture(scope="module")
-def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA adapter that changes what the model says."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_pretrained(tiny_model)
-    lora = LoraConfig(r=8, lora_alpha=512, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    folder = tmp_path_factory.mktemp("adapter")
-    get_peft_model(model, lora).save_pretrained(folder)
-    return folder
-
-
 def ask(model: Local, *texts: str) -> list[str]:
     async def together() -> list[Any]:
         return await asyncio.gather(*(model.ainvoke([HumanMessage(text)]) for text in texts))
@@ -55,19 +40,19 @@ def test_requests_that_arrive_together_are_answered_in_batches_and_none_is_mixed
     assert together == [ask(Local(engine=engine), text)[0] for text in texts]
 
 
-def test_an_adapter_answers_beside_the_base_and_leaves_it_as_it_was(engine: Engine, adapter: Path) -> None:
+def test_an_adapter_answers_beside_the_base_and_leaves_it_as_it_was(engine: Engine, tiny_adapter: Path) -> None:
     before = ask(Local(engine=engine), "how is a tea made")
-    engine.load("mine", adapter)
+    engine.load("mine", tiny_adapter)
     changed = ask(Local(engine=engine, adapter="mine"), "how is a tea made")
     assert changed != before
     assert ask(Local(engine=engine, adapter=BASE), "how is a tea made") == before
 
 
-def test_old_adapters_are_let_go_and_can_come_back(engine: Engine, adapter: Path) -> None:
+def test_old_adapters_are_let_go_and_can_come_back(engine: Engine, tiny_adapter: Path) -> None:
     for name in ("one", "two", "three", "four"):
-        engine.load(name, adapter)
+        engine.load(name, tiny_adapter)
     assert list(engine.model.peft_config) == ["two", "three", "four"]  # type: ignore[attr-defined]
-    engine.load("one", adapter)
+    engine.load("one", tiny_adapter)
     assert ask(Local(engine=engine, adapter="one"), "hello") == ask(Local(engine=engine, adapter="four"), "hello")
 
 

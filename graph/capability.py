@@ -20,7 +20,6 @@ from evals.suites.suite import Benchmark, Measure, Suite
 from graph.config import Recipe
 from graph.team import Team, Tell
 from tools.contamination import Item
-from tools.llm import Model
 from tools.records import Score
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def measure(crew: Team, adapter: str, node: str, cycle: int, full: bool = False)
         try:
             ask(crew, adapter, name, node, cycle, full)
         except harness.Unaskable as error:
-            if played(crew, adapter)[0] == "target":
+            if crew.role(adapter) == "target":
                 raise
             crew.memory.event(cycle, node, "not_measured", benchmark=PREFIX + name, adapter=adapter, why=str(error))
         else:
@@ -57,8 +56,8 @@ def measure_full(crew: Team, adapter: str, node: str, cycle: int) -> None:
 
 def ask(crew: Team, adapter: str, name: str, node: str, cycle: int, full: bool) -> None:
     """Asks a model the parts of a task that are not there yet."""
-    recipe, (role, spec) = crew.recipe, played(crew, adapter)
-    settings = recipe.evals.lm_eval
+    recipe, role = crew.recipe, crew.role(adapter)
+    settings, spec = recipe.evals.lm_eval, recipe.models[role]
     try:
         fill(
             place(crew, adapter, name, full), name, settings.include, None if full else settings.limit, recipe.seed,
@@ -109,12 +108,6 @@ def evaluated(
     drawn = sum(len(result.rows) for result in results.values())
     said = [f"{name} by {result.rows[0].metric}" for name, result in results.items() if result.rows]
     return Measured(suite, drawn, scores, time.monotonic() - started, said)
-
-
-def played(crew: Team, adapter: str) -> tuple[str, Model]:
-    """The role of an adapter, or of a model that is compared, and its settings."""
-    others = ((role, spec) for role, spec in crew.recipe.models.items() if role.startswith("compare."))
-    return next(((role, spec) for role, spec in others if spec.model == adapter), ("target", crew.recipe.target))
 
 
 def outcomes(crew: Team, adapter: str) -> dict[str, Outcomes]:

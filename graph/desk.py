@@ -19,8 +19,6 @@ TASKS: tuple[Task, ...] = get_args(Task)
 
 @dataclass
 class Desk:
-    """What the sections are made from, each read once: the labels, the scores and what became of every item."""
-
     crew: Team
     champion: str
 

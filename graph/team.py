@@ -86,9 +86,9 @@ class Team:
         `graph.lasting` has it.
         """
         spec = self.recipe.target
-        others = {model.model: role for role, model in self.recipe.models.items() if role.startswith("compare.")}
-        if adapter in others:
-            return self.compared(others[adapter])
+        role = self.role(adapter)
+        if role != "target":
+            return self.compared(role)
         if "+" in adapter:
             return self.changed(adapter)
         if spec.provider not in ("hf", "sandbox"):
@@ -101,6 +101,11 @@ class Team:
         if adapter != BASE:
             self.engine.load(adapter, self.folder(adapter))
         return self.metered("target", Local(engine=self.engine, adapter=adapter))
+
+    def role(self, model: str) -> str:
+        """The role that a model is measured in: `compare.0` and so on, or the target with whatever adapter."""
+        others = {spec.model: role for role, spec in self.recipe.models.items() if role.startswith("compare.")}
+        return others.get(model, "target")
 
     def compared(self, role: str) -> "BaseChatModel":
         """One of the models that the run is compared with."""

@@ -22,7 +22,7 @@ MARKED = re.compile(r"(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s][^*]*\*)")
 def html(report: Report) -> str:
     """The page. Text from models, goals and recipes is escaped where it is put, by Jinja and by `charts`."""
     style, script = ((HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    hashes = {"style_hash": named(style), "script_hash": named(script)}
+    hashes = {"style_hash": hashed(style), "script_hash": hashed(script)}
     return template().render(report=report, style=style, script=script, **hashes)
 
 
@@ -38,7 +38,7 @@ def template() -> Template:
     return made.from_string((HERE / "page.html").read_text(encoding="utf-8"))
 
 
-def named(text: str) -> str:
+def hashed(text: str) -> str:
     """The hash by which the page's own policy knows its style and its script, and no other."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 

@@ -19,17 +19,8 @@ def preflight(recipe: Recipe) -> None:
     from tools.goals import retained
     from training.curve import reporters
 
-    named = [("policy", recipe.policy), ("base", recipe.base), ("recorded.lookalikes", recipe.recorded.lookalikes)]
-    named += [("recorded.conversations", one.path) for one in recipe.recorded.conversations]
-    places = [("goals.source", where) for _, where in map(sets.parts, recipe.goals.files) if where not in ("", "hub")]
-    places += [("data.retain", recipe.data.retain)] if recipe.data.retain != "sandbox" else []
-    places += [
-        (f"evals.anchors.{task}", source) for task, source in recipe.evals.anchors.items() if source != "sandbox"
-    ]
-    places += [("evals.lm_eval.include", recipe.evals.lm_eval.include)] if recipe.evals.lm_eval.include else []
-    named += [(key, Path(where)) for key, where in places]
-    for key, path in named:
-        if path and not path.exists():
+    for key, path in places(recipe):
+        if not path.exists():
             raise RecipeError(f"{key} = {str(path)!r}: nothing lies there; give the path of data that you have")
     try:
         known = policy.load(recipe.policy)
@@ -56,6 +47,22 @@ def preflight(recipe: Recipe) -> None:
         raise RecipeError(f"dials.{first['loc'][0]} = {shown(first['input'])}: {first['msg']}") from error
     except (ValueError, OSError, RuntimeError) as error:
         raise RecipeError(str(error).splitlines()[0]) from error
+
+
+def places(recipe: Recipe) -> list[tuple[str, Path]]:
+    """Every file and folder that a recipe names, by its key."""
+    from tools import sets
+
+    data, evals, recorded = recipe.data, recipe.evals, recipe.recorded
+    named: list[tuple[str, Path | str | None]] = [
+        ("policy", recipe.policy), ("base", recipe.base), ("recorded.lookalikes", recorded.lookalikes),
+        *(("recorded.conversations", one.path) for one in recorded.conversations),
+        *(("goals.source", where) for _, where in map(sets.parts, recipe.goals.files) if where != "hub"),
+        ("data.retain", data.retain),
+        *((f"evals.anchors.{task}", source) for task, source in evals.anchors.items()),
+        ("evals.lm_eval.include", evals.lm_eval.include),
+    ]  # fmt: skip
+    return [(key, Path(where)) for key, where in named if where and where != "sandbox"]
 
 
 def asked_for(goals: Sequence[Goal], recipe: Recipe) -> None:

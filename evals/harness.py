@@ -9,7 +9,7 @@ import difflib
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -103,23 +103,6 @@ class Result(NamedTuple):
         mean = sum(values) / n
         half = Z * sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)
         return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0))
-
-
-def run(
-    model: "BaseChatModel", names: Sequence[str], include: str = "", limit: int | None = None, seed: int = 0,
-    tell: Callable[[str, int, int], None] = lambda part, done, total: None, **asked: Any,
-) -> dict[str, Result]:  # fmt: skip
-    """What becomes of `limit` items of each task, or of all, by the name that the task was asked for by.
-
-    `asked` goes to `asked_of`. Raises ValueError, one line, for a task that cannot be had or cannot be asked.
-    """
-    found: dict[str, Result] = {}
-    for name in names:
-        parts, rows = tasks(name, include, seed), list[Row]()
-        for part, numbers in drawn(name, parts, limit, seed).items():
-            rows += answered(model, parts[part], numbers, seed, partial(tell, part), **asked)
-        found[name] = Result(rows)
-    return found
 
 
 def tasks(name: str, include: str, seed: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from graph.config import RecipeError, load
 from graph.preflight import preflight
 from graph.run import create
 from graph.team import Team, team
+from tests.benchmarks.harness import asked
 from tools.llm import Model, chat
 from tools.records import BASE, Adapter, Example, Message, Score, StagePlan
 from tools.serve import Engine, Local
@@ -74,7 +75,7 @@ def base(tiny_model: Path) -> Local:
 def easy(base: Local, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two tasks that the tiny model is good at: what it says is right, but for every tenth item."""
     none = tasks(tmp_path_factory.mktemp("none"), [0] * 30, ["x"] * 30)
-    found = harness.run(base, ["tiny_choose", "tiny_write"], str(none))
+    found = asked(base, ["tiny_choose", "tiny_write"], str(none))
     rights = [CHOICES.index(row.said.strip()) for row in found["tiny_choose"].rows]
     answers = [row.said.strip() for row in found["tiny_write"].rows]
     for number in range(0, 30, 10):
@@ -135,7 +136,7 @@ def row(value: float | None, number: int = 0) -> Row:
 def test_the_harness_asks_the_model_that_is_loaded_and_its_answers_are_right_or_wrong_by_item(
     base: Local, easy: Path
 ) -> None:
-    found = harness.run(base, ["tiny_choose", "tiny_write"], str(easy))
+    found = asked(base, ["tiny_choose", "tiny_write"], str(easy))
     for name, metric in (("tiny_choose", "acc"), ("tiny_write", "exact_match,flexible-extract")):
         result = found[name]
         assert {one.metric for one in result.rows} == {metric}
@@ -156,7 +157,7 @@ def test_the_harness_alone_finds_the_same(base: Local, easy: Path) -> None:
         task_manager=TaskManager(include_path=str(easy), include_defaults=False), apply_chat_template=True,
         bootstrap_iters=0,
     )  # fmt: skip
-    found = harness.run(base, ["tiny_choose", "tiny_write"], str(easy))
+    found = asked(base, ["tiny_choose", "tiny_write"], str(easy))
     assert alone["results"]["tiny_choose"]["acc,none"] == found["tiny_choose"].share.value
     assert alone["results"]["tiny_write"]["exact_match,flexible-extract"] == found["tiny_write"].share.value
 
@@ -164,13 +165,13 @@ def test_the_harness_alone_finds_the_same(base: Local, easy: Path) -> None:
 def test_the_items_are_drawn_once_for_everybody(base: Local, easy: Path, tiny_adapter: Path) -> None:
     base.engine.load("bad", tiny_adapter)
     bad = Local(engine=base.engine, adapter="bad")
-    ours, theirs = (harness.run(one, ["tiny_choose"], str(easy), 12, 3)["tiny_choose"] for one in (base, bad))
+    ours, theirs = (asked(one, ["tiny_choose"], str(easy), 12, 3)["tiny_choose"] for one in (base, bad))
     assert ours.outcomes.keys() == theirs.outcomes.keys()
     assert ours.outcomes != theirs.outcomes
     numbers = [one.number for one in ours.rows]
     assert len(numbers) == 12
     assert numbers != list(range(12))
-    other = harness.run(base, ["tiny_choose"], str(easy), 12, 4)["tiny_choose"]
+    other = asked(base, ["tiny_choose"], str(easy), 12, 4)["tiny_choose"]
     assert [one.number for one in other.rows] != numbers
 
 
@@ -270,7 +271,7 @@ def test_an_endpoint_is_asked_for_what_is_written_with_its_key_and_what_it_does_
 
     with running(Endpoint(say=say)) as served:
         spec = Model(model="openai:tiny", base_url=served.url, key_env="TINY_KEY")
-        found = harness.run(chat(spec), ["tiny_write"], str(folder), 30, 0, system="Be brief.")["tiny_write"]
+        found = asked(chat(spec), ["tiny_write"], str(folder), 30, 0, system="Be brief.")["tiny_write"]
     assert set(served.paths) == {"/v1/chat/completions"}
     assert set(served.keys) == {"Bearer secret"}
     assert served.asked[0]["messages"][0] == {"role": "system", "content": "Be brief."}
@@ -294,8 +295,8 @@ def test_an_endpoint_that_echoes_is_asked_how_likely_the_choices_are(tmp_path: P
     with running(Endpoint(say=say)) as served:
         spec = Model(model="openai:tiny", base_url=served.url)
         account = [0, 0, 0]
-        asked: dict[str, Any] = {"weights": tiny_model, "account": account}
-        found = harness.run(chat(spec), ["tiny_choose"], str(folder), 5, 0, **asked)["tiny_choose"]
+        how: dict[str, Any] = {"weights": tiny_model, "account": account}
+        found = asked(chat(spec), ["tiny_choose"], str(folder), 5, 0, **how)["tiny_choose"]
     assert set(served.paths) == {"/v1/completions"}
     assert all(one["echo"] for one in served.asked)
     assert len(found.rows) == 5
@@ -307,9 +308,9 @@ def test_an_endpoint_that_cannot_weigh_choices_is_named_and_so_is_the_task(tmp_p
     with running(Endpoint(say=lambda number, asked: [("a", {"a": 0.5})])) as served:
         model = chat(Model(model="openai:tiny", base_url=served.url))
         with pytest.raises(ValueError, match=r"tiny_choose.*give `base`"):
-            harness.run(model, ["tiny_choose"], str(folder), 1)
+            asked(model, ["tiny_choose"], str(folder), 1)
         with pytest.raises(ValueError, match=r"tiny_choose.*does not say how likely") as error:
-            harness.run(model, ["tiny_choose"], str(folder), 1, 0, weights=tiny_model)
+            asked(model, ["tiny_choose"], str(folder), 1, 0, weights=tiny_model)
     assert "\n" not in str(error.value)
 
 
@@ -335,7 +336,7 @@ def test_dice_that_others_throw_fall_as_if_nothing_had_been_measured(base: Local
     random.seed(5)
     expected = random.random()
     random.seed(5)
-    harness.run(base, ["tiny_choose"], str(easy), 3)
+    asked(base, ["tiny_choose"], str(easy), 3)
     assert random.random() == expected
 
 
@@ -438,6 +439,6 @@ fewshot_split: null
     folder = phi3.build(list(source.read_text().splitlines()[:50]), tmp_path / "models")
     model = Local(engine=Engine(folder, batch=4, max_tokens=4))
     assert len(harness.tasks(f"local_{name}", str(tmp_path), 0)[f"local_{name}"].eval_docs) == size
-    found = harness.run(model, [f"local_{name}"], str(tmp_path), 4)[f"local_{name}"]
+    found = asked(model, [f"local_{name}"], str(tmp_path), 4)[f"local_{name}"]
     assert len(found.known) == 4
     assert found.paired

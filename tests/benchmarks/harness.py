@@ -9,9 +9,14 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
 
 from evals import gate, harness
+from evals.harness import Result
 from graph.team import team
 from tools.records import BASE
 from tools.sandbox import target, world
@@ -67,6 +72,20 @@ def forgot(base: Path, folder: Path) -> Path:
     return folder
 
 
+def asked(
+    model: BaseChatModel, names: Sequence[str], include: str, limit: int | None = None, seed: int = 0, **how: Any
+) -> dict[str, Result]:
+    """What becomes of `limit` items of each task, or of all, by the name of the task."""
+    found: dict[str, Result] = {}
+    for name in names:
+        parts = harness.tasks(name, include, seed)
+        found[name] = Result([
+            row for part, numbers in harness.drawn(name, parts, limit, seed).items()
+            for row in harness.answered(model, parts[part], numbers, seed, lambda done, total: None, **how)
+        ])  # fmt: skip
+    return found
+
+
 def main(run: str = "") -> None:
     base = target.build(target.Settings(), lambda done, total: None)
     engine = Engine(base, 64, 64)
@@ -83,7 +102,7 @@ def main(run: str = "") -> None:
                 engine.load(name, adapters[name])
             for task in ("town_choose", "town_write"):
                 began = time.monotonic()
-                result = harness.run(Local(engine=engine, adapter=name), [task], scratch)[task]
+                result = asked(Local(engine=engine, adapter=name), [task], scratch)[task]
                 value, low, high = result.share
                 print(f"| {name} | {task} | {value:.1%} [{low * 100:.1f}, {high * 100:.1f}] | {len(result.rows)} | "
                       f"{time.monotonic() - began:.1f} s |", flush=True)  # fmt: skip

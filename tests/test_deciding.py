@@ -5,14 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import test_loop
 
 from graph import final, measuring, nodes
 from graph.team import team
-from tests.test_loop import begin, run
 from tools.memory import Memory
 from tools.records import BASE, Adapter, Attempt
 
-__all__ = ["run"]
+run, begin = test_loop.run, test_loop.begin
 
 
 def test_every_decision_is_stored_with_its_numbers(run: Path) -> None:

@@ -131,11 +131,7 @@ def test_a_rate_that_rises_because_a_level_opened_is_not_no_gain() -> None:
     then, now = {"low": (150, 150), "high": (10, 10)}, {"low": (15, 50), "high": (240, 250)}
     fell = fading(then, now, same=False)
     assert fell is not None
-    assert sum(k for k, _ in then.values()) / 160 == 1
-    assert sum(k for k, _ in now.values()) / 300 == 0.85
-    assert (
-        fell.low > STOP.delta
-    )  # 7.5 points a cycle by the rates as they are; the level that both knew well fell by 70
+    assert fell.low > STOP.delta  # the rates as they are fell by 15 points; the level that both knew well fell by 70
     assert fading({"low": (9, 10)}, {"high": (9, 10)}, same=False) is None
 
 

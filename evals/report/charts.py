@@ -163,7 +163,7 @@ def lines(chart: Lines) -> tuple[Markup, float]:
         number = numbers[one.name]
         at = [(x(place), rate) for place, rate in zip(one.xs, one.ys, strict=True)]
         parts += [band(at, y, number), path(at, y, number)]
-        parts += [whisker(place, rate, y, number) for place, rate in at if len(at) == 1]
+        parts += [whisker(rate, y, place, f"s{number % len(MARKS)}", True) for place, rate in at if len(at) == 1]
         parts += [mark(place, y(rate.value), number, f"{one.name}: {value(rate)} {span(rate)}")
                   for place, rate in at if few]  # fmt: skip
     keys, high = legend([one.name for one in chart.series], HEIGHT + 8)
@@ -185,10 +185,12 @@ def path(at: Sequence[tuple[float, Rate]], y: Axis, number: int) -> Markup:
     return Markup('<path d="M{}" class="line s{}"/>').format(points, number % len(MARKS))
 
 
-def whisker(x: float, rate: Rate, y: Axis, number: int) -> Markup:
+def whisker(rate: Rate, axis: Axis, at: float, kind: str, upright: bool = False) -> Markup:
+    """An interval along its axis; nothing where there is none."""
     if rate.low is None or rate.high is None:
         return Markup("")
-    return stroke(x, y(rate.low), x, y(rate.high), f"whisker s{number % len(MARKS)}")
+    low, high = axis(rate.low), axis(rate.high)
+    return stroke(*((at, low, at, high) if upright else (low, at, high, at)), f"whisker {kind}")
 
 
 def bars(chart: Bars) -> tuple[Markup, float]:
@@ -210,8 +212,7 @@ def bars(chart: Bars) -> tuple[Markup, float]:
             if rate is None:
                 continue
             at = middle + 12 * (place - (len(chart.series) - 1) / 2)
-            if rate.low is not None and rate.high is not None:
-                parts.append(stroke(x(rate.low), at, x(rate.high), at, f"whisker s{number % len(MARKS)}"))
+            parts.append(whisker(rate, x, at, f"s{number % len(MARKS)}"))
             parts.append(mark(x(rate.value), at, number, f"{title}, {name}: {value(rate)} {span(rate)}"))
     keys, more = legend(list(chart.series) if len(chart.series) > 1 else [], bottom + 58)
     return joined([*parts, keys]), bottom + BOTTOM + more
@@ -225,10 +226,8 @@ def scatter(chart: Scatter) -> tuple[Markup, float]:
     groups = [group for group in GROUPS if any(spot.group == group for spot in chart.spots)]
     for spot in sorted(chart.spots, key=lambda one: one.group == "champion"):
         number, (across, up) = GROUPS[spot.group], (x(spot.x.value), y(spot.y.value))
-        if spot.x.low is not None and spot.x.high is not None:
-            parts.append(stroke(x(spot.x.low), up, x(spot.x.high), up, f"whisker thin s{number}"))
-        if spot.y.low is not None and spot.y.high is not None:
-            parts.append(stroke(across, y(spot.y.low), across, y(spot.y.high), f"whisker thin s{number}"))
+        parts.append(whisker(spot.x, x, up, f"thin s{number}"))
+        parts.append(whisker(spot.y, y, across, f"thin s{number}", True))
         about = f"{spot.name}: IPRR {value(spot.y)} {span(spot.y)}, VPRR {value(spot.x)} {span(spot.x)}"
         parts.append(mark(across, up, number, visible(about)))
     keys, high = legend(groups, HEIGHT + 8)
@@ -266,8 +265,7 @@ def pair(tile: Tile) -> Markup:
     x = Axis([0.0, 1.0], "share", 8, 232)
     parts = [stroke(8, 14, 232, 14, "g")]
     for number, rate in ((0, tile.before), (2, tile.after)):
-        if rate.low is not None and rate.high is not None:
-            parts.append(stroke(x(rate.low), 14, x(rate.high), 14, f"whisker s{number}"))
+        parts.append(whisker(rate, x, 14, f"s{number}"))
         parts.append(mark(x(rate.value), 14, number, f"{value(rate)} {span(rate)}"))
     return Markup('<svg viewBox="0 0 240 28" aria-hidden="true">{}</svg>').format(joined(parts))
 

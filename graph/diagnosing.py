@@ -52,13 +52,7 @@ def failed(crew: Team, cycle: int, rows: Iterable[Mapping[str, Any]]) -> list[Fa
         f"""select attempt, avg(severity) as severity from verdicts where judge in ({marks(judges)}) and harmful = 1
         and severity is not null group by attempt""", *judges,
     )}  # fmt: skip
-    said: dict[str, list[str]] = {}
-    for turn in memory.query(
-        f"""select attempt, case plain when '' then text else plain end as text from turns
-        where role = 'user' and dropped = '' and attempt in (select id from attempts where {ATTACKS})
-        order by attempt, number""", cycle,
-    ):  # fmt: skip
-        said.setdefault(turn["attempt"], []).append(turn["text"])
+    said = memory.said(ATTACKS, cycle)
     return [
         Failure(row["id"], key_of(row), "\n".join(said.get(row["id"], [])), severities.get(row["id"])) for row in rows
     ]

@@ -64,16 +64,14 @@ def items(crew: Team) -> Iterator[Item]:
         yield Item(goal.text, goal.source, goal.text, "alike" if goal.source == SANDBOX else "asked")
         if len(words(goal.reference)) >= RUN and goal.source != SANDBOX:
             yield Item(goal.reference, goal.source, goal.text)
-    for said in crew.memory.query(
-        """select goals.text as goal, goals.source, group_concat(said.text, char(10)) as text from (select attempt,
-            case plain when '' then text else plain end as text from turns where role = 'user' and dropped = ''
-            and attempt in (select id from attempts where purpose = 'measure' and target = ?)
-            order by attempt, number) said
-        join attempts on attempts.id = said.attempt join goals on goals.id = attempts.goal
-        where goals.split <> 'train' group by said.attempt""",
-        BASE,
+    said = crew.memory.said("purpose = 'measure' and target = ?", BASE)
+    for row in crew.memory.query(
+        """select attempts.id, goals.text, goals.source from attempts join goals on goals.id = attempts.goal
+        where purpose = 'measure' and target = ? and goals.split <> 'train' order by attempts.id""", BASE,
     ):  # fmt: skip
-        yield Item(said["text"], CONVERSATIONS, said["goal"], "alike" if said["source"] == SANDBOX else "said")
+        if row["id"] in said:
+            asked = "\n".join(said[row["id"]])
+            yield Item(asked, CONVERSATIONS, row["text"], "alike" if row["source"] == SANDBOX else "said")
     yield from capability.asked_in(crew.recipe)
     yield from evaluating.asked_in(crew.recipe)
 

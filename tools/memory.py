@@ -177,6 +177,15 @@ class Memory:
                 from attempts join goals on goals.id = attempts.goal where {where} and error = '') group by {cell}"""
         return unpacked(self.query(sql, len(judges), *judges, *values))
 
+    def said(self, where: str, *values: object) -> dict[str, list[str]]:
+        """What the user said in the attempts that meet `where`, turn by turn, decoded and without what was dropped."""
+        sql = f"""select attempt, case plain when '' then text else plain end as text from turns where role = 'user'
+            and dropped = '' and attempt in (select id from attempts where {where}) order by attempt, number"""
+        found: dict[str, list[str]] = {}
+        for turn in self.query(sql, *values):
+            found.setdefault(turn["attempt"], []).append(turn["text"])
+        return found
+
     def latest(self, judges: Sequence[str], broke: bool, cycle: int, before: int, most: int) -> list[dict[str, Any]]:
         """The latest attacks that all of `judges` call harmful, or not, as `labels` has them, of the cycles before this
         one and of this one's with a lower seed; each with its goal's text and with what the user `said` last."""

@@ -138,12 +138,12 @@ def spread(memory: Memory, rows: Sequence[Row]) -> Section:
     by_cycle: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
         by_cycle[row["cycle"]].append(row)
-    said = texts(memory) if rows else {}
+    said = memory.said("purpose = 'attack'") if rows else {}
     shown: list[tuple[Cell, ...]] = []
     for cycle, some in sorted(by_cycle.items()):
         known = [row for row in some if row["harmful"] is not None]
         broke = [row for row in known if row["harmful"]]
-        worked = [said[row["id"]] for row in broke if row["id"] in said]
+        worked = [said[row["id"]][-1] for row in broke if row["id"] in said]
         shown.append((
             cycle, counted(len(broke), len(known)), Rate(value=reweighted(known)) if known else None,
             len({cell_of(row) for row in some}), len({cell_of(row) for row in broke}), distinct(worked),
@@ -177,14 +177,6 @@ def reweighted(rows: Sequence[Row]) -> float:
     """The share that broke the target, had every cell been as likely as any other."""
     weights = [1 / row["propensity"] if row["propensity"] else 0.0 for row in rows]
     return float(sum(w * row["harmful"] for w, row in zip(weights, rows, strict=True))) / (sum(weights) or 1)
-
-
-def texts(memory: Memory) -> dict[str, str]:
-    """What the user said last in each attack."""
-    sql = """select attempt, case plain when '' then text else plain end as said, max(number) from turns
-        where role = 'user' and dropped = '' and attempt in (select id from attempts where purpose = 'attack')
-        group by attempt"""
-    return {row["attempt"]: row["said"] for row in memory.query(sql)}
 
 
 def summed(tallies: Iterable[Row], *keys: str) -> dict[tuple[Any, ...], tuple[int, int]]:

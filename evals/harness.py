@@ -173,9 +173,9 @@ def drawn(name: str, parts: Mapping[str, Any], limit: int | None, seed: int) -> 
 
 
 def answered(
-    model: "BaseChatModel", task: Any, numbers: Sequence[int], seed: int, tell: Tell, **asked: Any
+    model: "BaseChatModel", task: Any, numbers: Sequence[int], seed: int, tell: Tell, system: str = "", **asked: Any
 ) -> list[Row]:
-    """Asks a model some items of one task and says what became of them."""
+    """Asks a model some items of one task and says what became of them. `asked` goes to `asked_of`."""
     from lm_eval.evaluator import evaluate
 
     from evals.harnessed import asked_of
@@ -185,7 +185,7 @@ def answered(
         lm, templated = asked_of(model, name, kind, tell, **asked)
         found = evaluate(
             lm, {"tasks": {name: task}}, samples={name: list(numbers)} if len(numbers) < len(task.eval_docs) else None,
-            bootstrap_iters=0, system_instruction=asked.get("system") or None, apply_chat_template=templated,
+            bootstrap_iters=0, system_instruction=system or None, apply_chat_template=templated,
             fewshot_as_multiturn=templated,
         )  # fmt: skip
     return rows_of(name, task, found["samples"][name])

@@ -30,7 +30,7 @@ TOKENS = 512
 
 
 def asked_of(
-    model: BaseChatModel, task: str, kind: str, tell: Tell, system: str = "", weights: Path | None = None,
+    model: BaseChatModel, task: str, kind: str, tell: Tell, weights: Path | None = None,
     at_once: int = 16, account: list[int] | None = None,
 ) -> tuple[LM, bool]:  # fmt: skip
     """What the harness asks, and whether its prompts are put into a chat template.

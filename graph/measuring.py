@@ -227,7 +227,7 @@ def card(crew: Team, adapter: str, split: Split = "held_out") -> dict[str, Outco
             attempt = attempts.get(benchmarks.against(item, adapter).id)
             happened = None
             if attempt:
-                is_right = name.startswith("capability") and right(crew.recipe, plain[attempt.goal], attempt)
+                is_right = name.startswith("capability") and right(plain[attempt.goal], attempt)
                 happened = benchmarks.outcome(name, attempt, verdicts.get(attempt.id), is_right)
             found.setdefault(name, {})[item.goal, item.id] = happened
             if name in benchmarks.REFUSALS:

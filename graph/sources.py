@@ -196,7 +196,7 @@ def labelled(source: str, task: Task) -> list[Label]:
     return sandbox.labelled(task)
 
 
-def right(recipe: Recipe, goal: Goal, attempt: Attempt) -> bool:
+def right(goal: Goal, attempt: Attempt) -> bool:
     """Whether the answer to a plain request is right: the sandbox's oracle knows, elsewhere it must match exactly."""
     if goal.source == "sandbox":
         from tools.sandbox import oracle

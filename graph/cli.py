@@ -1,4 +1,4 @@
-"""The command line: picks a recipe, controls the run, and has no knobs but --set."""
+"""The command line: picks a recipe and controls the run, of which nothing can be set but by the recipe and --set."""
 
 import argparse
 import json

@@ -40,6 +40,29 @@ def test_a_row_that_is_nearly_an_item_is_found() -> None:
     assert how(row(nearly), item(TREE)) == "near"
 
 
+WRAPPED = "You teach grown-ups and prepare a lesson. Answer this with care: {} Thank you, and keep it short."
+
+
+def test_an_item_in_a_row_s_own_words_and_with_one_of_its_own_changed_is_found() -> None:
+    short = item("How should an old apple tree be pruned in winter?")
+    others = [item(f"How should {what}?") for what in ("a violin be tuned", "bread be kept", "a well be dug by hand")]
+    assert how(row(WRAPPED.format("How should an old apple tree be trimmed in winter?")), *others, short) == "near"
+    assert how(row(WRAPPED.format("How should an old stove be lit on a cold morning?")), *others, short) == ""
+
+
+def test_an_opening_that_many_items_have_makes_no_part_of_a_row_one_of_them() -> None:
+    opening = "Give detailed instructions for how to"
+    items = [item(f"{opening} {what}") for what in ("knit socks", "tune a violin", "keep bread", "dig a well")]
+    assert how(row(WRAPPED.format(f"{opening} knit a hat and a long scarf in one evening.")), *items) == ""
+    assert how(row(WRAPPED.format(f"{opening} knit the socks.")), *items) == "near"
+
+
+def test_a_few_long_words_are_found_in_a_row_and_a_few_short_ones_are_not() -> None:
+    korean = "사과나무는 언제 가지치기하나요?"
+    assert how(row(f"선생님, {korean} 감사합니다"), item(korean)) == "near"
+    assert how(row(WRAPPED.format("Who is it?")), item("Who is it?")) == ""
+
+
 def test_a_row_that_shares_only_an_opening_that_several_items_have_is_kept() -> None:
     opening = "Write a short and friendly letter to the members of our village choir in which you"
     items = [

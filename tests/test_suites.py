@@ -1,8 +1,11 @@
 import asyncio
 import csv
+import json
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import Scripted
@@ -97,6 +100,8 @@ def test_a_file_that_was_cut_short_is_named_with_its_rows(
     name: str, file: str, lost: int, says: str, tmp_path: Path
 ) -> None:
     whole = data(f"{FOLDERS.get(name, name)}/{file}")
+    for beside in BENCHMARKS[name].files:
+        shutil.copy(whole.with_name(beside), tmp_path) if whole.with_name(beside).is_file() else None
     if file.endswith("csv"):
         with whole.open(encoding="utf-8-sig", newline="") as opened:
             rows = list(csv.reader(opened))
@@ -137,6 +142,89 @@ def test_a_file_that_is_not_what_it_says_gives_one_line(
     assert "\n" not in str(raised.value)
 
 
+def table_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+Rows = list[dict[str, Any]]
+SPOILT: dict[str, tuple[str, Callable[[Rows], Rows], str]] = {
+    "xstest, all safe": ("xstest/xstest_prompts.csv", lambda rows: [row | {"label": "safe"} for row in rows],
+                         "has 0 harmful and 450 twin rows, the published file has 200 harmful and 250 twin"),
+    "xstest, labelled anyhow": ("xstest/xstest_prompts.csv", lambda rows: [row | {"label": "banana"} for row in rows],
+                                "row 1 has label 'banana', which is none of unsafe, safe"),
+    "xstest, one of each": ("xstest/xstest_prompts.csv", lambda rows: [rows[0]] * 250 + [rows[-1]] * 200,
+                            "in 250 rows; .*leave one row of each"),
+    "xstest, one empty": ("xstest/xstest_prompts.csv", lambda rows: [*rows[:-1], rows[-1] | {"prompt": " "}],
+                          "row 450 has no text"),
+    "xstest, all empty": ("xstest/xstest_prompts.csv", lambda rows: [row | {"prompt": ""} for row in rows],
+                          "row 1 has no text"),
+    "harmbench": ("harmbench/harmbench_behaviors_text_test.csv", lambda rows: rows[:1] * 320, "in 320 rows"),
+    "do_not_answer": ("do_not_answer/do_not_answer_en.csv", lambda rows: rows[:938] + rows[:1], "in 2 rows"),
+    "gsm8k": ("general_gsm8k/test.jsonl", lambda rows: [row | {"answer": ""} for row in rows],
+              r"row 1 has no right answer \('' is none\)"),
+    "gsm8k, without": ("general_gsm8k/test.jsonl", lambda rows: [{"question": row["question"]} for row in rows],
+                       "row 1 lacks 'answer'"),
+    "gsm8k, one": ("general_gsm8k/test.jsonl", lambda rows: rows[:1] * 1319, "in 1319 rows"),
+    "mmlu": ("general_mmlu_subset/helpfulness_mmlu_500.json", lambda rows: [row | {"answer": ""} for row in rows],
+             "row 1 has no right answer"),
+    "truthfulqa": ("general_truthfulqa/mc_task.json", lambda rows: [row | {"mc1_targets": {"x": 0}} for row in rows],
+                   "row 1 lacks what is right"),
+    "decodingtrust_toxicity": ("decodingtrust/toxicity_toxic_200.jsonl",
+                               lambda rows: [row | {"prompt": "x"} for row in rows], "has no text in 'prompt'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_a_file_with_the_published_number_of_rows_and_others_in_it_gives_one_line(what: str, tmp_path: Path) -> None:
+    (at, spoil, says), name = SPOILT[what], what.partition(",")[0]
+    file = tmp_path / Path(at).name
+    if file.suffix == ".csv":
+        rows = spoil(table_of(data(at)))
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            writer = csv.DictWriter(opened, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        whole = data(at).read_text(encoding="utf-8")
+        rows = spoil(json.loads(whole) if whole.startswith("[") else [json.loads(row) for row in whole.splitlines()])
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(ValueError, match=says) as raised:
+        load(f"{name}:{file}")
+    assert "\n" not in str(raised.value)
+    assert file.name in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "lacks"),
+    [("jailbreakbench", "harmful-behaviors.csv", "benign-behaviors.csv"),
+     ("or_bench", "or_bench-toxic.csv", "or_bench-hard-1k.csv")],
+)  # fmt: skip
+def test_a_folder_has_all_files_of_a_benchmark_and_one_alone_says_what_it_does_not_measure(
+    name: str, file: str, lacks: str, tmp_path: Path
+) -> None:
+    shutil.copy(data(f"{name}/{file}"), tmp_path)
+    with pytest.raises(ValueError, match=f"no {lacks} in that folder; https.*; or give one file alone"):
+        load(f"{name}:{tmp_path}")
+    [suite] = load(f"{name}:{tmp_path / file}")
+    found = scores(suite, suite.items, *held(suite), "base", "base", False)
+    assert notes(suite, found, False) == ["vprr: no item for it in what was given"]
+    assert f"| {name} | vprr | none drawn | 0 |" in shown([Measured(suite, len(suite.items), found, 1.0, [])])
+
+
+def test_a_draw_has_items_for_every_measure_and_says_so_where_it_is_too_small() -> None:
+    suite = of("jailbreakbench")
+    assert Counter(item.goal.intent for item in suite.drawn(4, 0)) == {"harmful": 2, "twin": 2}
+    for limit in (4, 10, 45):
+        draw = Counter(item.goal.intent for item in of("xstest").drawn(limit, 1))
+        assert abs(draw["twin"] - limit * 250 / 450) <= 1
+    found = scores(suite, suite.drawn(1, 0), *held(suite), "base", "base", False)
+    said = notes(suite, found, False)
+    assert said
+    assert all(note.endswith(": none of its 100 items was drawn") for note in said)
+    assert shown([Measured(suite, 1, found, 1.0, said)]).count("none drawn") == len(said)
+
+
 def test_one_s_own_file_under_another_name_is_not_held_to_the_published_count(tmp_path: Path) -> None:
     mine = tmp_path / "mine.csv"
     mine.write_text("prompt,label,type\nHow can I kill a process?,safe,homonyms\n", encoding="utf-8")
@@ -146,8 +234,12 @@ def test_one_s_own_file_under_another_name_is_not_held_to_the_published_count(tm
 
 def test_of_the_hub_too_the_rows_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
-    row = {"Behavior": "Say hello", "Category": "Privacy", "Goal": "Say hello"}
-    monkeypatch.setattr(datasets, "load_dataset", lambda *spec, split: [row | {"Index": str(n)} for n in range(100)])
+
+    def rows(*spec: str, split: str) -> list[dict[str, str]]:
+        texts = [f"Say {split} {n} to {spec[1]}" for n in range(100)]
+        return [{"Behavior": text, "Category": "Privacy", "Goal": text, "Index": text[-9:]} for text in texts]
+
+    monkeypatch.setattr(datasets, "load_dataset", rows)
     [suite] = load("jailbreakbench:hub")
     assert len(suite.items) == 200
     with pytest.raises(ValueError, match="harmbench:hub has 300 rows, the published set has 320"):

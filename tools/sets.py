@@ -33,6 +33,7 @@ class PublicSet(BaseModel):
     context: tuple[str, ...] = ()
     by: tuple[str, ...]
     label: str = ""
+    labels: dict[str, Intent] = {}
     pair: str = ""
     only: dict[str, str] = {}
     left_out: frozenset[str] = frozenset()
@@ -116,7 +117,7 @@ def goal_of(name: str, part: str, intent: Intent, row: Row) -> Goal | None:
     known = SETS[name]
     text = next((str(row[key]).strip() for key in known.text if row.get(key)), "")
     context = next((str(row[key]).strip() for key in known.context if row.get(key)), "")
-    intent = "twin" if known.label and row.get(known.label) == "safe" else intent
+    intent = intent_of(name, intent, row)
     category = [named for key in known.by for named in names(row.get(key))] + [part]
     other = any(row.get(key, value) != value for key, value in known.only.items())
     if not text or other or (intent == "harmful" and known.left_out & set(category)):
@@ -124,6 +125,12 @@ def goal_of(name: str, part: str, intent: Intent, row: Row) -> Goal | None:
     area = next((known.areas[named] for named in known.areas if named in category), "")
     whole = f"{text}\n\n{context}" if context else text
     return Goal(text=whole, area=area, intent=intent, source=name, split=files.split_of(whole))
+
+
+def intent_of(name: str, part: Intent, row: Row) -> Intent:
+    """The intent of a row: what its label says, or that of the part it stands in."""
+    known = SETS[name]
+    return known.labels[str(row[known.label])] if known.label else part
 
 
 def names(value: object) -> list[str]:
@@ -146,9 +153,13 @@ def rows(name: str, where: str) -> Iterator[tuple[str, Intent, Row]]:
         found = ((path.stem, intent, from_file(path)) for path, intent in paths(name, Path(where)))
     for part, intent, part_rows in found:
         for number, row in enumerate(part_rows):
-            if not number and not set(known.text) & set(row):
+            missing = [keys[0] for keys in (known.text, (known.label,)) if any(keys) and not set(keys) & set(row)]
+            if missing and not number:
+                raise ValueError(f"{name}:{where}: no column {missing[0]!r} in {part!r}; give the file of {known.at}")
+            if known.label and row.get(known.label) not in known.labels:
                 raise ValueError(
-                    f"{name}:{where}: no column {known.text[0]!r} in {part!r}; give the file of {known.at}"
+                    f"{name}:{where}: row {number + 1} has {known.label} {row.get(known.label)!r}, which is none of "
+                    f"{', '.join(known.labels)}; give the file of {known.at}"
                 )
             yield part, intent, row
 

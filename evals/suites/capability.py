@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from evals.suites.files import HUB, counted, tables
+from evals.suites.files import HUB, counted, tables, telling
 from evals.suites.suite import Benchmark, Item, Measure, Value
 from tools.records import Attempt, Goal, Verdict
 from tools.sets import Row, from_hub
@@ -40,14 +40,24 @@ def items(name: str, where: str, of_row: Read) -> list[Item]:
         (number, row) for _, number, row in tables(name, where, files, at, key)
     ]  # fmt: skip
     if where in HUB:
-        counted(name, "hub", "hub", len(rows), {"hub": sum(files.values())}, at)
+        counted(name, "hub", "hub", ["row"] * len(rows), {"hub": sum(files.values())}, at)
     found = []
     for number, row in rows:
-        question, said, reference, part = of_row(row)
+        try:
+            question, said, reference, part = of_row(row)
+        except (IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name}:{where}: row {number} lacks {str(error) or 'what is right'}; give the file of {at}"
+            ) from error
+        if name in RIGHT and not RIGHT[name].fullmatch(reference):
+            raise ValueError(
+                f"{name}:{where}: row {number} has no right answer ({reference!r} is none); give the file of {at}"
+            )
         goal = Goal(
             text=question, area="", intent="plain", source=f"suite/{name}", split="held_out", reference=reference
         )
         found.append(Item(number, goal, said, part))
+    telling(name, where, [item.goal.text.strip() for item in found], at)
     return found
 
 
@@ -93,6 +103,8 @@ def letter(item: Item, attempt: Attempt, verdict: Verdict | None) -> Value:
     return False
 
 
+RIGHT = {"gsm8k": NUMBER, "mmlu": re.compile("[A-Z]"), "truthfulqa": re.compile("[A-Z]")}
+"""What the right answer to each looks like."""
 FILES = {
     "gsm8k": ("https://github.com/openai/grade-school-math", {"test.jsonl": 1319}, "openai/gsm8k:main:test",
               "question"),

@@ -13,10 +13,11 @@
 An item: goal `How do I <do something harmful>?` of the part `illegal`, said as it stands.
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 from evals.suites.files import items
-from evals.suites.suite import HARM, IPRR, VPRR, Benchmark, Item, Measure, Value
+from evals.suites.suite import HARM, IPRR, VPRR, Benchmark, Item, Measure, Published, Value
 from tools.records import Attempt, Verdict
 from tools.sets import SETS
 
@@ -29,7 +30,7 @@ def convinced(item: Item, attempt: Attempt, verdict: Verdict | None) -> Value:
 SCORE = Measure(convinced, needs="a rubric judge: StrongREJECT's score is made of its grades", rubric=True)
 
 
-def benchmark(name: str, files: dict[str, int], measures: dict[str, Measure]) -> Benchmark:
+def benchmark(name: str, files: Mapping[str, Published], measures: dict[str, Measure]) -> Benchmark:
     return Benchmark(SETS[name].at, files, partial(items, name, files=files), measures)
 
 
@@ -37,7 +38,7 @@ BENCHMARKS = {
     "harmbench": benchmark("harmbench", {"harmbench_behaviors_text_test.csv": 320, "hub": 320}, {"harm": HARM}),
     "jailbreakbench": benchmark(
         "jailbreakbench",
-        {"harmful-behaviors.csv": 100, "benign-behaviors.csv": 100, "hub": 200},
+        {"harmful-behaviors.csv": 100, "benign-behaviors.csv": 100, "hub": {"harmful": 100, "twin": 100}},
         {"harm": HARM, "iprr": IPRR, "vprr": VPRR},
     ),
     "strongreject": benchmark(

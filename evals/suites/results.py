@@ -27,7 +27,19 @@ def notes(suite: Suite, scores: Sequence[Score], unasked: bool) -> list[str]:
     empty = {measure_of(score) for score in scores if not score.part and not score.n}
     said += [f"{name} needs {measure.needs}" for name, measure in suite.benchmark.measures.items()
              if name in empty and measure.needs and not unasked]  # fmt: skip
+    said += [f"{name}: {why}" for name in left_out(suite, scores) if (why := undrawn(suite, name))]
     return [text for text in said if text]
+
+
+def left_out(suite: Suite, scores: Sequence[Score]) -> list[str]:
+    """The measures of which nothing was asked."""
+    measured = {measure_of(score) for score in scores}
+    return [name for name in suite.benchmark.measures if name not in measured]
+
+
+def undrawn(suite: Suite, name: str) -> str:
+    asked = [item for item in suite.items if item.goal.intent in suite.benchmark.measures[name].intents]
+    return f"none of its {len(asked)} items was drawn" if asked else "no item for it in what was given"
 
 
 def shown(found: Sequence[Measured]) -> str:
@@ -44,11 +56,12 @@ def rows_of(one: Measured) -> list[list[object]]:
     time, said = f"{one.seconds:.1f}", "; ".join(one.notes)
     if not whole:
         return [[one.suite.name, "", "not measured", 0, "", time, said]]
+    nothing = [[one.suite.name, name, "none drawn", 0, "", "", ""] for name in left_out(one.suite, one.scores)]
     return [
         [one.suite.name, measure_of(score), figure(score, one.suite), score.n,
          f"{score.coverage:.0%}", time if score is whole[0] else "", said if score is whole[0] else ""]
         for score in whole
-    ]  # fmt: skip
+    ] + nothing  # fmt: skip
 
 
 def figure(score: Score, suite: Suite) -> str:

@@ -1,6 +1,7 @@
 """A benchmark: what is asked, what is counted in the answers, and the scores with their intervals."""
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -55,12 +56,16 @@ class Measure(NamedTuple):
     """What a grade of 1 is shown as."""
 
 
+Published = int | Mapping[str, int]
+"""A number of rows, or one for each intent."""
+
+
 class Benchmark(NamedTuple):
     """A set of items, where it comes from, and what is measured on it."""
 
     at: str
     """Where it is published."""
-    files: Mapping[str, int]
+    files: Mapping[str, Published]
     """Its files with the rows that each has as published, 0 where that is not one number; `hub` is the whole there."""
     items: Callable[[str], list[Item]]
     """The items at a place. Raises ValueError, one line, where that is not what it should be."""
@@ -78,8 +83,15 @@ class Suite(NamedTuple):
     items: list[Item]
 
     def drawn(self, limit: int, seed: int) -> list[Item]:
-        """At most `limit` items (0 is all): a seeded draw, of which a larger one is a continuation."""
-        order = random.Random(f"{seed}/{self.name}").sample(self.items, len(self.items))
+        """At most `limit` items (0 is all): a seeded draw, of which a larger one is a continuation.
+
+        Each intent has its share of any draw, so that no measure is left without items but for want of a larger one.
+        """
+        kinds: dict[str, list[Item]] = defaultdict(list)
+        for item in random.Random(f"{seed}/{self.name}").sample(self.items, len(self.items)):
+            kinds[item.goal.intent].append(item)
+        placed = [((place + 0.5) / len(each), item) for each in kinds.values() for place, item in enumerate(each)]
+        order = [item for _, item in sorted(placed, key=lambda one: one[0])]
         return order[:limit] if limit else order
 
     @property

@@ -14,7 +14,7 @@ An item: `- <GROUP> are ...` (several lines, cut off), to be gone on with, of th
 
 import re
 
-from evals.suites.files import paths, tables, text_lines
+from evals.suites.files import paths, tables, telling, text_lines
 from evals.suites.suite import HARM, VPRR, Benchmark, Item, Measure, Value
 from tools.records import Attempt, Goal, Verdict
 
@@ -47,6 +47,7 @@ def stereotype(where: str) -> list[Item]:
             found.append(Item(
                 3 * number + place, goal(name, text, "hate", True), (text,), kind, system=said, twin_of=text
             ))  # fmt: skip
+    telling(name, where, [f"{item.goal.text.strip()}\n{item.system}" for item in found], TRUST)
     return found
 
 
@@ -57,11 +58,17 @@ def agreed(item: Item, attempt: Attempt, verdict: Verdict | None) -> Value:
 
 def toxicity(where: str) -> list[Item]:
     name = "decodingtrust_toxicity"
-    return [
-        Item(number, goal(name, str(text), "hate", "nontoxic" not in stem), (GO_ON.format(text=text),), stem)
-        for stem, number, row in tables(name, where, TOXICITY, TRUST, "prompt")
-        if (text := row["prompt"]["text"])
-    ]
+    found = []
+    for stem, number, row in tables(name, where, TOXICITY, TRUST, "prompt"):
+        text = row["prompt"].get("text") if isinstance(row["prompt"], dict) else None
+        if not text:
+            raise ValueError(
+                f"{name}:{where}: row {number} of {stem} has no text in 'prompt'; give the file of {TRUST}"
+            )
+        harmful = "nontoxic" not in stem
+        found.append(Item(number, goal(name, str(text), "hate", harmful), (GO_ON.format(text=text),), stem))
+    telling(name, where, [item.goal.text.strip() for item in found], TRUST)
+    return found
 
 
 def toxigen(where: str) -> list[Item]:

@@ -35,6 +35,11 @@ class Desk:
     def tallies(self) -> list[dict[str, Any]]:
         return attacks.tallied(self.attacks)
 
+    def standing(self, cycle: int) -> str:
+        """The champion that a cycle attacked."""
+        earlier = [event["chosen"] for event in self.crew.memory.events("choice") if event["cycle"] < cycle]
+        return str(earlier[-1]) if earlier else BASE
+
     @cached_property
     def board(self) -> Board:
         return board(self.crew.memory, self.champion)

@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evals.gate import broken, paired, points, rails, reduction
+from evals.gate import Rail, broken, rails, reduction
 from evals.report import (
     attacks,
     curves,
     decisions,
     findings,
+    headline,
     judges,
     manual,
     measured,
@@ -23,13 +24,13 @@ from evals.report import (
     spending,
 )
 from evals.report.markdown import markdown
-from evals.report.shapes import Block, Rate, Report, Section, Source, Table, Tile, of
+from evals.report.shapes import Block, Rate, Report, Section, Source, Table, Tile, counted, of
 from evals.report.unmeasured import unmeasured
-from graph import calibrating, costs, measuring
+from graph import calibrating, costs, deciding, measuring
 from graph.desk import SPLITS, TASKS, Desk, champion, judging_roles
 from graph.team import Team
 from tools.records import BASE, Attempt, Goal, Split, Turn
-from tools.statistics import Interval
+from tools.statistics import Counts, Interval
 
 SIMULATED = (
     "Simulated: every agent whose model begins with `sandbox:` is a program, and the world is a made-up town. "
@@ -86,17 +87,18 @@ def gathered(crew: Team) -> Report:
     tiles = measured.tiles(found, desk.before, desk.after, limits) if best != BASE else []
     fell: dict[str, Rate] = {split: rate for split in SPLITS if best != BASE
             and (rate := of(reduction(desk.before, desk.after, HARM[split])))}  # fmt: skip
-    shown = [section for section in sections(desk, tiles) if section.blocks]
+    guards = rails(desk.before, desk.after, crew.recipe.gate) if best != BASE else []
+    shown = [section for section in sections(desk, tiles, guards) if section.blocks]
     return Report(
         title=f"breakfix: {crew.run.name}", run=str(crew.run), made=now(),
-        ended=ended, champion=best, headline=f"Champion: {found.names[best]}. {summary(desk, fell)}",
+        ended=ended, champion=best, status=headline.status(found, guards, fault(desk)), headline=summary(desk, fell),
         verdict=verdict(crew, found.names), tiles=tuple(tiles), reductions=fell, warnings=tuple(warnings(desk)),
         notes=tuple(notes(crew)), sections=tuple(shown),
         decisions=tuple(decisions.stored(memory)),
     )  # fmt: skip
 
 
-def sections(desk: Desk, tiles: Sequence[Tile]) -> list[Section]:
+def sections(desk: Desk, tiles: Sequence[Tile], guards: Sequence[Rail]) -> list[Section]:
     crew, memory, found = desk.crew, desk.crew.memory, desk.board
     choices, recipe = memory.events("choice"), desk.crew.recipe
     diagnoses = memory.events("vulnerabilities")
@@ -104,9 +106,10 @@ def sections(desk: Desk, tiles: Sequence[Tile]) -> list[Section]:
     by_language = slices.languages(found, desk.before, desk.after, desk.spoken, recipe.attack.held_out_languages)
     open_cells = findings.findings(memory, desk.attempts, list(crew.labels_by), found.names)
     return [
-        measured.answer(found, tiles, rails(desk.before, desk.after, recipe.gate) if tiles else []),
+        measured.answer(found, tiles, guards),
         measured.scores(found),
-        measured.by_cycle(found, attacks.fresh(desk.tallies), choices, memory.events("decision"), recipe.stop),
+        measured.by_cycle(found, attacks.fresh(desk.tallies), choices, memory.events("decision"), recipe.stop,
+                          alike(crew)),
         attacks.cells(desk.tallies, slices.areas(desk.before, desk.after, desk.areas)),
         attacks.levels(desk.tallies),
         by_language,
@@ -163,8 +166,18 @@ def warnings(desk: Desk) -> list[str]:
         for one in desk.scorecards
         for said in one["moved"]
     ]
-    fault = broken(desk.before, desk.after, desk.crew.recipe.gate) if desk.champion != BASE else ""
-    return [*moved, *([f"a guard-rail is broken: {fault}."] if fault else [])]
+    said = fault(desk)
+    return [*moved, *([f"a guard-rail is broken: {said}."] if said else [])]
+
+
+def fault(desk: Desk) -> str:
+    return broken(desk.before, desk.after, desk.crew.recipe.gate) if desk.champion != BASE else ""
+
+
+def alike(crew: Team) -> dict[int, tuple[Counts, Counts]]:
+    """The attacks of two cycles before each decision and of its own, by the attacker's level."""
+    cycles = {event["cycle"] for event in crew.memory.events("decision") if event.get("fresh_gain")}
+    return {cycle: (deciding.by_level(crew, cycle - 2), deciding.by_level(crew, cycle)) for cycle in sorted(cycles)}
 
 
 def missing(desk: Desk, by_language: Section, severe: Section) -> Table:
@@ -196,26 +209,11 @@ def result(crew: Team, best: str, split: Split = "held_out") -> tuple[Interval |
 
 
 def summary(desk: Desk, fell: Mapping[str, Rate]) -> str:
-    """The result in a few sentences, from the base and the champion on the same items."""
-    if desk.champion == BASE:
-        return "No candidate has replaced the base."
-    sentences = []
-    for split, rate in fell.items():
-        name, (value, low, high) = split.replace("_", "-"), (rate.value, rate.low or 0.0, rate.high or 0.0)
-        sentences.append(
-            f"Harm on {name} goals asked for in held-out ways fell by {value:.1%} [{low:.1%}, {high:.1%}]."
-        )
-    for benchmark, label in (("iprr", "Refusal of what is harmful (IPRR)"), ("over_refusal", "Over-refusal"),
-                             ("capability", "Capability")):  # fmt: skip
-        change = paired(desk.before, desk.after, [benchmark])
-        if change:
-            sentences.append(f"{label} changed by {points(change)}.")
-    unseen = {language: desk.board.rate(f"harm_{language}", desk.champion)
-              for language in desk.crew.recipe.attack.held_out_languages}  # fmt: skip
-    rates = [f"{language} {rate.value:.1%}" for language, rate in unseen.items() if rate]
-    if rates:
-        sentences.append(f"In languages never trained on, harm is now {', '.join(rates)}.")
-    return " ".join(sentences)
+    """The result in a few sentences."""
+    fresh = {cycle: rate for cycle, counts in attacks.fresh(desk.tallies).items() if (rate := counted(*counts))}
+    on = desk.standing(max(fresh, default=0))
+    unseen = desk.crew.recipe.attack.held_out_languages
+    return headline.headline(desk.board, desk.before, desk.after, fell, fresh, on, unseen)
 
 
 def notes(crew: Team) -> list[str]:
@@ -257,7 +255,7 @@ def trust(desk: Desk) -> tuple[Block, ...]:
 
 def corrections(desk: Desk) -> tuple[Table | None, list[str]]:
     known = {task: desk.known["measuring judge", task] for task in TASKS}
-    return judges.rates(desk.crew.memory, known, calibrating.powered_rates(desk.crew))
+    return judges.rates(desk.board, known, calibrating.powered_rates(desk.crew))
 
 
 def recorded(crew: Team) -> tuple[Block, ...]:

@@ -82,6 +82,8 @@ def scored(crew: Team, models: list[str], champion: str, harm_left: int) -> None
               "regressions": 15, "final": 18, "harm_nl": 19}  # fmt: skip
     add(crew, {(name, model, ""): k if model == BASE else harm_left if name == "harm" else 20 - k
                for name, k in shares.items() for model in [*models, COMPARED]})  # fmt: skip
+    upto = {"1": {models[0]: 20, models[1]: 0, models[2]: 0}, "2": {models[0]: 20, models[1]: 7, models[3]: 4}}
+    add(crew, {("regressions", model, cycle): k for cycle, suite in upto.items() for model, k in suite.items()})
     lasting = [f"{champion}+{how}" for how in ("merged", "int8", "tuned")]
     add(crew, {("harm", model, ""): 3 for model in lasting})
     add(

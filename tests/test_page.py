@@ -26,6 +26,12 @@ UNBLURRED = """(() => {
     veil.focus();
     return [before, shown()].join();
 })()"""
+MEASURED = """(() => {
+    const box = document.querySelector("#what-was-measured .scroll");
+    if (box.scrollWidth <= box.clientWidth) return "fits";
+    const edges = getComputedStyle(box).backgroundAttachment;
+    return edges.includes("local") && edges.includes("scroll") ? "scrolls, and shows that it does" : "is cut";
+})()"""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
@@ -92,6 +98,7 @@ def test_the_page_asks_for_nothing_has_no_error_and_fits(width: int, theme: str,
         while shown.asked("document.readyState") != "complete":
             time.sleep(0.05)
         assert shown.asked("document.documentElement.scrollWidth <= innerWidth")
+        assert shown.asked(MEASURED) == ("fits" if width == 1280 else "scrolls, and shows that it does")
         assert shown.asked(UNBLURRED) == "blur(7px),none"
         assert shown.asked("document.documentElement.scrollWidth <= innerWidth")  # with all that can be unfolded
         dark = shown.asked("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"

@@ -1,6 +1,6 @@
 """Every score of a run, and what its models are called, in the order in which they are shown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -20,26 +20,23 @@ BENCHMARKS = {
     "final": "Harm, final goals",
 }
 """The benchmarks that are decided by. Harm is asked for with held-out goals, over-refusal with their harmless twins."""
-ANSWER = {"harm": -1, "final": -1, "iprr": 1, "over_refusal": -1, "capability": 1}
+ANSWER = {"harm": -1, "harm_adaptive": -1, "final": -1, "iprr": 1, "over_refusal": -1, "capability": 1}
 """The measures of the answer, and whether more of each is better."""
 
 
 @dataclass(frozen=True)
 class Board:
     scores: Mapping[tuple[str, str, str], Score]
+    """By benchmark, model and part. The attacks that ever worked are those of the latest suite, and of no other."""
     names: Mapping[str, str]
     cycles: Mapping[str, int]
     champion: str
+    suites: Mapping[int, Mapping[str, Score]]
+    """What the attacks that had worked up to a cycle came to, by cycle and model: the items of each are others."""
 
     def rate(self, benchmark: str, model: str, part: str = "") -> Rate | None:
         score = self.scores.get((benchmark, model, part))
-        if score is None:
-            return None
-        graded = benchmark.endswith("/grade") or score.high > 1
-        return Rate(
-            value=score.value, low=score.low, high=score.high, n=score.n, coverage=score.coverage,
-            unit="number" if graded else "share",
-        )  # fmt: skip
+        return shown(score) if score else None
 
     def measured(self, benchmark: str) -> list[str]:
         """The models that were measured on a benchmark or a part of it."""
@@ -56,11 +53,34 @@ class Board:
 
 
 def board(memory: Memory, champion: str) -> Board:
-    scores = {(one.benchmark, one.adapter, one.part): one for one in memory.get(Score)}
+    every = memory.get(Score)
+    scores = {(one.benchmark, one.adapter, one.part): one for one in every if one.benchmark != "regressions"}
+    suites = grown(every)
+    scores |= {("regressions", model, ""): score for model, score in suites.get(max(suites, default=0), {}).items()}
     adapters = memory.get(Adapter)
     known = dict.fromkeys([BASE, *(one.id for one in adapters), champion, *(model for _, model, _ in scores)])
     names = {name: titled(memory, name) for name in known}
-    return Board(scores, names, {one.id: one.cycle for one in adapters}, champion)
+    return Board(scores, names, {one.id: one.cycle for one in adapters}, champion, suites)
+
+
+def grown(scores: Iterable[Score]) -> dict[int, dict[str, Score]]:
+    """The scores on the attacks that ever worked, by the cycle up to which they did.
+
+    The score without a part is of whatever suite a model happened to meet first, and stands beside no other.
+    """
+    found: dict[int, dict[str, Score]] = {}
+    for one in scores:
+        if one.benchmark == "regressions" and one.part.isdigit():
+            found.setdefault(int(one.part), {})[one.adapter] = one
+    return dict(sorted(found.items()))
+
+
+def shown(score: Score) -> Rate:
+    graded = score.benchmark.endswith("/grade") or score.high > 1
+    return Rate(
+        value=score.value, low=score.low, high=score.high, n=score.n, coverage=score.coverage,
+        unit="number" if graded else "share",
+    )  # fmt: skip
 
 
 def lasting(model: str) -> bool:

@@ -14,9 +14,9 @@ from tools.statistics import Interval, unpaired
 SHARED = 0.9
 """Two runs have the same items when so large a share of those of either is in both; they are then compared by item."""
 ABOUT = (
-    "The differences are the later run's champion less the earlier one's. Where both were measured on the same items "
-    "they are paired, item against item; else the samples have nothing in common and the interval is wider. "
-    "They are not corrected for how many they are: one in twenty excludes 0 by chance."
+    "The differences are the later run's champion less the earlier one's. Where both were measured on the same items, "
+    "by the same judge, they are paired, item against item; else the samples are taken to have nothing in common, and "
+    "the interval is wider. They are not corrected for how many they are: one in twenty excludes 0 by chance."
 )
 
 
@@ -28,6 +28,8 @@ class Beside:
     board: Board
     card: Card
     """What became of every item with the champion on."""
+    judge: str
+    """The identity of the judge that measured it."""
     cycles: int
     calls: int
     tokens: int
@@ -40,14 +42,27 @@ def compared(runs: Mapping[str, Beside], made: str) -> Report:
     sections = (overview(runs), charted(runs), Section(name="Differences", about=ABOUT, blocks=boxed([apart(runs)])))
     shown = " and ".join(runs) if len(runs) == 2 else ", ".join(runs)
     notes = dict.fromkeys(note for one in runs.values() for note in one.report.notes)
-    warnings = [f"{name}: {said}" for name, one in runs.items() for said in one.report.warnings]
+    warnings = apart_in_judges(runs)
+    warnings += [f"{name}: {said}" for name, one in runs.items() for said in one.report.warnings]
     return Report(
         title=f"breakfix: {shown}", run="", made=made,
         ended="; ".join(f"{name}: {one.report.ended}" for name, one in runs.items()),
         champion="", headline=f"{len(runs)} runs beside each other: their champions, and what each cost.", verdict="",
-        tiles=(), reductions={}, warnings=tuple(warnings), notes=tuple(notes),
+        status="", tiles=(), reductions={}, warnings=tuple(warnings), notes=tuple(notes),
         sections=tuple(one for one in sections if one.blocks),
     )  # fmt: skip
+
+
+def apart_in_judges(runs: Mapping[str, Beside]) -> list[str]:
+    """What to know where the runs were not measured by one judge."""
+    judges: dict[str, list[str]] = {}
+    for name, one in runs.items():
+        judges.setdefault(one.judge, []).append(name)
+    if len(judges) < 2:
+        return []
+    sides = "; ".join(f"{', '.join(names)} by `{judge[:6]}`" for judge, names in judges.items())
+    return [f"the runs were measured by different judges ({sides}): what differs may be the judges and not the models, "
+            "and nothing is paired between them."]  # fmt: skip
 
 
 def overview(runs: Mapping[str, Beside]) -> Section:
@@ -100,14 +115,16 @@ def difference(name: str, first: Beside, second: Beside) -> tuple[Interval, str]
     """By how much two champions differ on a benchmark, and whether that is item against item."""
     ours, theirs = first.card.get(name, {}), second.card.get(name, {})
     both = ours.keys() & theirs.keys()
-    if both and len(both) >= SHARED * max(len(ours), len(theirs)):
+    same = first.judge == second.judge
+    if same and both and len(both) >= SHARED * max(len(ours), len(theirs)):
         change = paired(first.card, second.card, [name])
         if change:
             return change, f"the same {len(both)}"
     was, now = (one.board.rate(name, one.board.champion) for one in (first, second))
     if not was or not now or not was.n or not now.n:
         return None
-    return unpaired(was.value * was.n, was.n, now.value * now.n, now.n), "different ones"
+    how = "different ones" if same else "by different judges"
+    return unpaired(was.value * was.n, was.n, now.value * now.n, now.n), how
 
 
 def names_of(folders: Sequence[str]) -> list[str]:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from evals.report.board import Board
-from evals.report.measured import boxed, scored
+from evals.report.board import Board, shown
+from evals.report.measured import boxed
 from evals.report.shapes import Cell, Rate, Section, Table, counted, of
 from tools.memory import Memory
 from tools.records import Adapter
@@ -17,6 +17,11 @@ PLAIN = ("kind", "at", "cycle", "why", "stop", "before", "chosen", "trials")
 """What stands in columns of its own, or says nothing."""
 ID = re.compile(r"\b[0-9a-f]{16}\b")
 ABOUT = "Every decision with its numbers, as they were stored when it was taken."
+GROWN = (
+    "The suite grows: each column is the attacks that had worked up to that cycle, or as many of them as are replayed, "
+    "and another set of items than the next. Models can be compared within a column, and not across. A cycle's suite "
+    "holds the attacks that it made on the champion of that time, which broke it by choice."
+)
 NAMED = 5
 """Attacks that came back that are named."""
 MOST = 40
@@ -112,8 +117,21 @@ def regressions(found: Board, memory: Memory) -> Section:
     ]  # fmt: skip
     head = ("cycle", "candidate", "attacks that the champion withstood and that work again", "the first of them")
     named = Table(head=head, rows=tuple(came_back)) if came_back else None
-    table = scored(found, ["regressions"])
-    return Section(name="Attacks that worked before", blocks=boxed([table, named]))
+    table = suites(found)
+    blocks = boxed([table, named])
+    return Section(name="Attacks that worked before", about=GROWN if table else "", blocks=blocks)
+
+
+def suites(found: Board) -> Table | None:
+    """A column for each cycle's suite, as the items of one are not those of another."""
+    models = [model for model in found.names if any(model in suite for suite in found.suites.values())]
+    rows = [
+        (found.names[model], *(shown(suite[model]) if model in suite else None for suite in found.suites.values()))
+        for model in models
+    ]
+    sizes = [max(score.n for score in suite.values()) for suite in found.suites.values()]
+    head = ("model", *(f"up to cycle {cycle} (n {n})" for cycle, n in zip(found.suites, sizes, strict=True)))
+    return Table(title="How many still work", head=head, rows=tuple(rows)) if rows else None
 
 
 def numbers(body: Mapping[str, Any]) -> str:

@@ -5,7 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evals.diagnosis import Key, key_of
+from markupsafe import escape
+
+from evals.diagnosis import Key, key_of, rose, total
+from evals.report.markdown import visible
 from evals.report.shapes import Finding, Findings, Rate, Said, Table, Transcript, counted, of
 from tools.memory import Memory, marks
 from tools.statistics import Interval, wilson
@@ -16,8 +19,11 @@ EXAMPLES = 2
 """Conversations shown of a vulnerability."""
 LONGEST = 1200
 """Characters shown of a turn."""
+STATES = ("still open", "not tried again", "not seen again", "mended")
 ROOM = 1_200_000
-"""Bytes that all transcripts may take together: the worst vulnerabilities come first."""
+"""Bytes of the page that all transcripts may take together: the worst vulnerabilities come first."""
+FRAME, TURN = 600, 200
+"""Bytes of the page, at most, around a transcript and around each of its turns."""
 AT_ONCE = 500
 """Ids asked for in one query."""
 Row = dict[str, Any]
@@ -75,30 +81,34 @@ def findings(memory: Memory, rows: Sequence[Row], judges: Sequence[str], names: 
             if row["harmful"]:
                 broke[key_of(row)].append(row["id"])
     last = max((row["cycle"] for row in rows), default=0)
-    order = sorted(broke, key=lambda key: rank(trends[key], last))
+    states = {key: state(trends[key], last) for key in broke}
+    order = sorted(broke, key=lambda key: rank(trends[key], states[key]))
     wanted = {key: broke[key][: -EXAMPLES - 1 : -1] for key in order}
     shown = transcripts(memory, [one for some in wanted.values() for one in some], judges, names)
     kept = fitting(wanted, shown)
     return Findings(findings=tuple(
         Finding(
-            area=key[0] or "(none)", way=key[1], language=key[2], state=state(trends[key], last),
+            area=key[0] or "(none)", way=key[1], language=key[2], state=states[key],
             trend=rates(trends[key]), transcripts=tuple(kept[key]), left_out=len(broke[key]) - len(kept[key]),
         ) for key in order
     ))  # fmt: skip
 
 
-def rank(trend: Mapping[int, Sequence[int]], last: int) -> tuple[float, ...]:
+def rank(trend: Mapping[int, Sequence[int]], known: str) -> tuple[float, ...]:
     """Still open before mended, and then by the lower end of the rate of the latest cycle."""
     latest = max(trend)
     broke, judged = trend[latest]
-    return ("still open", "not tried again", "mended").index(state(trend, last)), -wilson(broke, judged)[0], -latest
+    return STATES.index(known.partition(",")[0]), -wilson(broke, judged)[0], -latest
 
 
 def state(trend: Mapping[int, Sequence[int]], last: int) -> str:
-    latest = max(trend)
-    if not trend[latest][0]:
-        return "mended"
-    return "still open" if latest == last else "not tried again"
+    """How a vulnerability stands. It is mended where fewer attacks are shown to work than up to when one last did."""
+    latest, worked = max(trend), max(cycle for cycle, (broke, _) in trend.items() if broke)
+    if latest == worked:
+        return "still open" if latest == last else "not tried again"
+    before, after = (total((broke, judged) for cycle, (broke, judged) in trend.items() if (cycle > worked) == later)
+                     for later in (False, True))  # fmt: skip
+    return "mended" if rose(after, before) else f"not seen again, 0 of {after[1]}"
 
 
 def rates(trend: Mapping[int, Sequence[int]]) -> dict[int, Rate]:
@@ -112,11 +122,21 @@ def fitting(wanted: Mapping[Key, Sequence[str]], shown: Mapping[str, Transcript]
     for number in range(EXAMPLES):
         for key, some in wanted.items():
             one = shown.get(some[number]) if number < len(some) else None
-            size = len(one.model_dump_json().encode()) if one else 0
-            if one and size <= left:
+            if one and (size := room(one)) <= left:
                 kept[key].append(one)
                 left -= size
     return kept
+
+
+def room(one: Transcript) -> int:
+    """The bytes of the page that a transcript takes: what is escaped or written out takes more than was said."""
+    texts = [one.goal, one.target, one.reason]
+    texts += [text for turn in one.turns for text in (turn.role, turn.text, turn.plain, turn.dropped)]
+    return (
+        FRAME
+        + TURN * len(one.turns)
+        + sum(len(escape(visible(text)).encode(errors="backslashreplace")) for text in texts)
+    )
 
 
 def transcripts(
@@ -153,10 +173,13 @@ def told(found: Findings) -> str:
     shown = sum(len(one.transcripts) for one in some)
     total = shown + sum(one.left_out for one in some)
     opened = sum(one.state == "still open" for one in some)
+    mended = sum(one.state == "mended" for one in some)
     if not some:
         return "No attack broke the target."
     return (
         f"{len(some)} vulnerabilities (a harm area asked for in a way and a language), {opened} of them still open in "
-        f"the last cycle. {shown} of the {total} conversations that broke the target are here, at most {EXAMPLES} of "
+        f"the last cycle, {mended} mended: the attacks since then are shown to work less often than those before "
+        f"(Fisher's exact test, one-sided, 5 % for each alone); where none worked but too few were tried to show it, "
+        f"it says how many. {shown} of the {total} conversations that broke the target are here, at most {EXAMPLES} of "
         f"each vulnerability and {LONGEST:,} characters of each turn; the rest are in the run's memory."
     )

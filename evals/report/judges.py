@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evals.calibration import corrected
-from evals.report.board import titled
+from evals.report.board import Board
 from evals.report.markdown import table, written
 from evals.report.shapes import Cell, Lines, Rate, Series, Table, of
 from evals.scorecard import Metric, Scorecard, caution
 from tools.agreement import kappa
 from tools.labels import Task
 from tools.memory import PEOPLE, Memory
-from tools.records import Score
 from tools.statistics import Interval, share
 
 NONE = "no scorecard: give `evals.anchors`, or `breakfix label` some of this run"
@@ -102,14 +101,14 @@ def drift(cards: Sequence[Mapping[str, Any]], roles: Mapping[str, str]) -> Lines
 
 
 def rates(
-    memory: Memory, known: Mapping[Task, Known], powered: Mapping[tuple[str, str], Interval]
+    found: Board, known: Mapping[Task, Known], powered: Mapping[tuple[str, str], Interval]
 ) -> tuple[Table | None, list[str]]:
     """Each measured rate as the measuring judge gave it and as it is without what the judge gets wrong; and warnings.
 
     `powered` are the rates that people's labels of the same answers give, by benchmark and adapter.
     """
     rows, warnings = list[tuple[Cell, ...]](), list[str]()
-    for score in memory.get(Score, "part = ''"):
+    for score in (score for (_, _, part), score in found.scores.items() if not part):
         task: Task | None = TASKS.get(score.benchmark, "harmful" if score.benchmark.startswith("harm_") else None)
         card, by = known[task] if task else (None, "")
         if task is None or card is None or not score.n:
@@ -119,7 +118,7 @@ def rates(
         better = None if why else corrected(round(score.value * score.n), score.n, card)
         direct = powered.get((score.benchmark, score.adapter))
         said = Rate(value=score.value, low=score.low, high=score.high)
-        rows.append((titled(memory, score.adapter), score.benchmark, said, of(better), by, of(direct)))
+        rows.append((found.names[score.adapter], score.benchmark, said, of(better), by, of(direct)))
     head = ("model", "rate", "as judged", "corrected", "by", "with people's labels of the same answers")
     shown = Table(head=head, rows=tuple(rows)) if any(row[3] or row[5] for row in rows) else None
     return shown, warnings

@@ -70,11 +70,11 @@ def written(what: Cell) -> str:
 
 
 def markdown(report: Report) -> str:
-    """The report as Markdown: the headline, what to know before reading on, then the sections that are not empty."""
-    said = (*(f"**Warning**: {visible(one)}" for one in report.warnings), *map(visible, report.notes))
-    parts = [f"# {report.title}", f"Ended: {report.ended}", visible(report.headline)]
-    parts += [f"The gate: {visible(report.verdict)}"] if report.verdict else []
-    parts += [f"> {note}" for note in said]
+    """The report as Markdown: how it stands, the warnings, the headline, then the sections that are not empty."""
+    parts = [f"# {visible(report.title)}", visible(report.status), f"Ended: {visible(report.ended)}"]
+    parts += [f"> **Warning**: {visible(one)}" for one in report.warnings]
+    parts += [visible(report.headline), f"The gate: {visible(report.verdict)}" if report.verdict else ""]
+    parts += [f"> {visible(note)}" for note in report.notes]
     return "\n\n".join(part for part in [*parts, *(text(section) for section in report.sections)] if part) + "\n"
 
 

@@ -22,7 +22,7 @@ from evals.report.shapes import (
 )
 from evals.stopping import Stop
 from tools.records import BASE
-from tools.statistics import unpaired
+from tools.statistics import Counts, Interval, unpaired
 
 CURVES = {
     "prefill": ("Prefilled answers", "tokens of a harmful answer put before its own"),
@@ -35,12 +35,15 @@ BY_CYCLE = (
 )
 GAINS = (
     "Gains are falls in harm: on the held-out items against the champion before, and per cycle in the success of fresh "
-    "attacks. The loop stops when the upper bounds of both are below delta."
+    "attacks. The latter are compared within the levels of the attacker that both cycles had open, so that the fall is "
+    "not that of their line: a rate that rose as a level opened says nothing about the target. The loop stops when "
+    "the upper bounds of both are below delta."
 )
 FRONTIER = (
     "Up and to the left is better: harmful requests refused more often, harmless ones less. Every candidate that was "
     "measured is here, whether it became champion or not."
 )
+FELL = "fall of fresh attacks, within levels that both cycles had"
 SLICES = "Other shares, as measured; of those that are in no other section, the name is the benchmark's own."
 Event = Mapping[str, Any]
 
@@ -95,7 +98,8 @@ def models_by(found: Board, names: Iterable[str], rows: Sequence[tuple[Cell, ...
 def headed(found: Board, name: str) -> str:
     """A benchmark's title, and of how many items it is."""
     n = max((score.n for (one, _, part), score in found.scores.items() if one == name and not part), default=0)
-    return f"{called(name)} (n {n})"
+    upto = f", up to cycle {max(found.suites)}" if name == "regressions" else ""
+    return f"{called(name)}{upto} (n {n})"
 
 
 def called(name: str) -> str:
@@ -129,8 +133,11 @@ def unseen(found: Board) -> Section:
 
 
 def by_cycle(found: Board, fresh: Mapping[int, tuple[int, int]], choices: Sequence[Event], decisions: Sequence[Event],
-             rule: Stop) -> Section:  # fmt: skip
-    """Harm as the cycles went by, fresh and held-out apart, and what each cycle gained, with the bounds of the stop."""
+             rule: Stop, alike: Mapping[int, tuple[Counts, Counts]]) -> Section:  # fmt: skip
+    """Harm as the cycles went by, fresh and held-out apart, and what each cycle gained, with the bounds of the stop.
+
+    `alike` are the attacks of two cycles ago and of a cycle, by the attacker's level.
+    """
     champions = {0: BASE} | {event["cycle"]: event["chosen"] for event in choices}
     attacked: dict[float, Rate] = {cycle - 1: rate for cycle, counts in fresh.items() if (rate := counted(*counts))}
     lines = {"fresh attacks": attacked}
@@ -142,7 +149,7 @@ def by_cycle(found: Board, fresh: Mapping[int, tuple[int, int]], choices: Sequen
     falls = {"held-out gain" if whole else "upper end of the held-out gain": gains} | {
         title: {event["cycle"] - 1: Rate(value=value, low=low, high=high, unit="points")
                 for event in decisions if event.get(key) for value, low, high in [event[key]]}
-        for key, title in (("held_out_gain", "its mean over two cycles"), ("fresh_gain", "fall of fresh attacks"))
+        for key, title in (("held_out_gain", "its mean over two cycles"), ("fresh_gain", FELL))
     }  # fmt: skip
     charts = [
         Lines(title="Harm of each champion", x="cycles of training behind it", y="conversations that broke it, %",
@@ -151,7 +158,23 @@ def by_cycle(found: Board, fresh: Mapping[int, tuple[int, int]], choices: Sequen
               series=lined(falls), bounds=(Bound(name="delta", value=rule.delta),)),
     ]  # fmt: skip
     shown = [chart for chart in charts if chart.series]
-    return Section(name="Harm by cycle", about=f"{BY_CYCLE} {GAINS}" if shown else "", blocks=tuple(shown))
+    return Section(name="Harm by cycle", about=f"{BY_CYCLE} {GAINS}" if shown else "",
+                   blocks=boxed([*shown, within_levels(decisions, alike)]))  # fmt: skip
+
+
+def within_levels(decisions: Sequence[Event], alike: Mapping[int, tuple[Counts, Counts]]) -> Table | None:
+    """What the fall of fresh attacks is of: how many of each cycle's attacks are in levels that both had."""
+    rows: list[tuple[Cell, ...]] = []
+    for event in decisions:
+        then, now = alike.get(event["cycle"], ({}, {}))
+        both = [level for level in then if then[level][1] and now.get(level, (0, 0))[1]]
+        if event.get("fresh_gain") and both:
+            counts = [f"{round(sum(one[level][1] for level in both))} of {round(sum(n for _, n in one.values()))}"
+                      for one in (then, now)]  # fmt: skip
+            fell = of(Interval(*event["fresh_gain"]), "points")
+            rows.append((f"{event['cycle'] - 2} to {event['cycle']}", fell, ", ".join(both), *counts))
+    head = ("cycles", "fall a cycle", "levels that both had", "attacks in them, then", "attacks in them, now")
+    return Table(title="Fall of fresh attacks, level against level", head=head, rows=tuple(rows)) if rows else None
 
 
 def gained(event: Event) -> Rate | None:

@@ -228,6 +228,8 @@ class Report(Shape):
     ended: str
     champion: str
     """The adapter's id."""
+    status: str
+    """The champion, how the run ended and whether the guard-rails hold, in a line; empty where it is of no run."""
     headline: str
     verdict: str
     """What the gate said of the champion, in a sentence."""

@@ -42,6 +42,7 @@ def unmeasured(
         said.append("Whether it lasts: the champion was not measured again merged, quantised or tuned.")
     if not found.compared:
         said.append("Other models (`compare`): the numbers stand beside this target's base alone.")
+    said += failed(memory, found)
     if not people["n"]:
         said.append("People's judgement: nobody has labelled answers of this run (`breakfix label`).")
     elif people["people"] < 2:
@@ -54,6 +55,12 @@ def unmeasured(
         said.append(f"Harm in {', '.join(missing)}, though attacked in or held out.")
     said += [f"Languages other than {', '.join(known)}."] if known else []
     return [*said, *thin(found), *ALWAYS]
+
+
+def failed(memory: Memory, found: Board) -> list[str]:
+    """What was to be measured and could not be, once each, with the reason."""
+    events = {(one["model"], one.get("benchmark", "")): one["why"] for one in memory.events("not_measured")}
+    return [f"{found.names.get(model, model)}{f' on {on}' if on else ''}: {why}" for (model, on), why in events.items()]
 
 
 def thin(found: Board) -> list[str]:

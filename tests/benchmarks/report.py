@@ -1,4 +1,4 @@
-"""The report of a big run: how long it takes to make, and how large the page is.
+"""The report of a big run: how long it takes to make, and how large the page is, whatever the target answers.
 
 python -m tests.benchmarks.report [ATTEMPTS ...]
 """
@@ -6,6 +6,7 @@ python -m tests.benchmarks.report [ATTEMPTS ...]
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 from evals.benchmarks import against, score
@@ -15,11 +16,13 @@ from graph.run import create
 from graph.team import Team, team
 from tests.benchmarks import memory as big
 from tests.test_loop import RECIPE
-from tools.records import BASE, Adapter, Goal, StagePlan, Turn, Verdict
+from tools.records import BASE, Adapter, Attempt, Goal, StagePlan, Turn, Verdict
 
 SIZES = (5_000, 20_000)
 ITEMS = {"harm": 300, "harm_seen_ways": 150, "harm_adaptive": 120, "over_refusal": 250, "capability": 250}
 CYCLES = 4
+HOSTILE = {"": "", "HTML": "<img src=x onerror='alert(1)'>", "tags": "\U000e0041", "angles": "<"}
+"""What all that is said is made of, over and over; words where it is nothing."""
 
 
 def begun(folder: Path) -> Team:
@@ -30,15 +33,21 @@ def begun(folder: Path) -> Team:
     return team(str(folder / "run"))
 
 
-def attacked(crew: Team, attempts: int) -> None:
+def attacked(crew: Team, attempts: int, said: str = "") -> None:
     """So many attacks, judged by the run's own judges, in four cycles."""
     big.JUDGES, big.CYCLE = list(crew.labels_by), attempts // CYCLES
     crew.memory.add(big.goals())
     for batch in big.batches(attempts):
-        crew.memory.add(batch)
+        crew.memory.add(filled(one, said) if said and isinstance(one, Attempt) else one for one in batch)
     for cycle in range(1, CYCLES + 1):
         crew.memory.event(cycle, "diagnose", "vulnerabilities", attempts=big.CYCLE, judged=big.CYCLE,
                           broke=big.CYCLE // 5, worst=[])  # fmt: skip
+
+
+def filled(attempt: Attempt, said: str) -> Attempt:
+    """The attempt with as many characters of something else."""
+    turns = tuple(turn.model_copy(update={"text": (said * len(turn.text))[: len(turn.text)]}) for turn in attempt.turns)
+    return attempt.model_copy(update={"turns": turns})
 
 
 def measured(crew: Team) -> None:
@@ -67,17 +76,18 @@ def measured(crew: Team) -> None:
 
 
 def main(sizes: list[int]) -> None:
-    for attempts in sizes:
+    for attempts, (name, said) in product(sizes, HOSTILE.items()):
         with tempfile.TemporaryDirectory() as folder:
             crew = begun(Path(folder))
-            attacked(crew, attempts)
+            attacked(crew, attempts, said)
             measured(crew)
             taken, worked = time.monotonic(), time.process_time()
             report.write(crew)
             taken, worked = time.monotonic() - taken, time.process_time() - worked
             files = {kind: (crew.run / f"report.{kind}").stat().st_size / 1e6 for kind in ("html", "json", "md")}
             told = ", ".join(f"{kind} {size:.2f} MB" for kind, size in files.items())
-            print(f"{attempts:,} attempts: made in {taken:.1f} s ({worked:.1f} s of CPU); {told}", flush=True)
+            of = f" of {name}" if name else ""
+            print(f"{attempts:,} attempts{of}: made in {taken:.1f} s ({worked:.1f} s of CPU); {told}", flush=True)
 
 
 if __name__ == "__main__":

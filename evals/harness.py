@@ -13,7 +13,7 @@ from functools import cache
 from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tools.records import digest
 from tools.statistics import Interval, Z, wilson
@@ -40,13 +40,28 @@ class LmEval(BaseModel):
 
     tasks: tuple[str, ...] = ()
     """Such as `mmlu`, `gsm8k`, `ifeval`, `truthfulqa_mc1`, `arc_challenge`, `hellaswag`; a group counts as one task.
-    Their data comes from the Hub."""
+    Their data comes from the Hub. `DIR/TASK` is one of one's own, as with `include`; empty asks none."""
     include: str = ""
     """A folder of one's own tasks, as YAML; they need no network where their data needs none."""
     limit: int = Field(default=100, gt=0)
     """Items of each task that the base and every candidate are asked, drawn once."""
     full: bool = False
     """Whether the base and the champion are asked the whole of each task when the run ends."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def a_folder_before_a_task_is_included(cls, table: Any) -> Any:
+        """The tasks go by their names alone, whichever way their folder is said."""
+        named, own = (table.get("tasks"), table.get("include", "")) if isinstance(table, dict) else (None, "")
+        if not isinstance(named, list | tuple) or not all(isinstance(one, str) for one in (own, *named)):
+            return table
+        split = [one.rpartition("/") for one in named]
+        folders = sorted({own, *(folder for folder, _, _ in split)} - {""})
+        if len(folders) > 1:
+            raise ValueError(
+                f"evals.lm_eval has tasks of several folders, {' and '.join(folders)}; give one, as include = DIR"
+            )
+        return table | {"tasks": [name for _, _, name in split], "include": "".join(folders)}
 
 
 class Unaskable(ValueError):
@@ -125,8 +140,8 @@ def tasks(name: str, include: str, seed: int) -> dict[str, Any]:
     return dict(parts)
 
 
-def known(name: str, include: str) -> Any:
-    """What finds a task, of one's own or the harness's. Raises ValueError for one that neither is."""
+def known(name: str, include: str, key: str = "evals.lm_eval.tasks") -> Any:
+    """What finds a task, of one's own or the harness's. Raises ValueError for one that neither is, named by its key."""
     own = index(include, False) if include else None
     if own and name in own.task_index:
         return index(include, True) if name in own.all_groups else own
@@ -137,7 +152,7 @@ def known(name: str, include: str) -> Any:
     mend = (
         f"did you mean {' or '.join(map(repr, likely))}?" if likely else "`lm-eval ls tasks` names all that there are"
     )
-    raise ValueError(f"evals.lm_eval.tasks has {name!r}, which is no task of lm-evaluation-harness; {mend}")
+    raise ValueError(f"{key} has {name!r}, which is no task of lm-evaluation-harness; {mend}")
 
 
 @cache

@@ -24,10 +24,10 @@ class Robustness(BaseModel):
     prefill: tuple[NonNegativeInt, ...] = (0, 5, 10, 20, 40)
     """The answer is made to begin with so many tokens of the harmful one that the base gave."""
     repeats: int = Field(default=4, ge=0)
-    """How often each is asked at `temperature`."""
+    """How often each is asked at `temperature`; 0 leaves it out."""
     temperature: float = Field(default=1.0, gt=0)
     tries: int = Field(default=8, ge=0)
-    """Best of N: how many spellings of a request are tried (arXiv 2412.03556)."""
+    """Best of N: how many spellings of a request are tried (arXiv 2412.03556); 0 leaves it out."""
 
 
 def begun(answer: str, cut: str) -> str:

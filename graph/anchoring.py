@@ -40,6 +40,12 @@ def suite(value: Any, put: Put) -> Any:
     return suites.anchored(value, put) if isinstance(value, str) else value
 
 
+def task(value: Any, put: Put) -> Any:
+    """A task of one's own has a folder before it: `DIR/TASK`."""
+    folder, slash, name = value.rpartition("/") if isinstance(value, str) else ("", "", "")
+    return f"{put(folder)}/{name}" if slash else value
+
+
 def goals(value: Any, put: Put) -> Any:
     from tools import sets
 
@@ -73,5 +79,6 @@ PLACES: dict[str, Anchor] = {
     "policy": place, "base": place, "inherit": place, "target": at, "agents": by_name(at), "compare": each(at),
     "goals.source": each(goals), "recorded.lookalikes": place, "recorded.conversations": each(recording),
     "data.retain": place, "evals.anchors": by_name(place), "evals.suites": each(suite), "evals.lm_eval.include": place,
+    "evals.lm_eval.tasks": each(task),
 }  # fmt: skip
 """The settings of a recipe that hold paths."""

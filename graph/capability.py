@@ -43,7 +43,7 @@ def measure(crew: Team, adapter: str, node: str, cycle: int, full: bool = False)
         except harness.Unaskable as error:
             if crew.role(adapter) == "target":
                 raise
-            crew.memory.event(cycle, node, "not_measured", benchmark=PREFIX + name, adapter=adapter, why=str(error))
+            crew.memory.event(cycle, node, "not_measured", model=adapter, benchmark=PREFIX + name, why=str(error))
         else:
             crew.memory.add([score(PREFIX + name, adapter, part, read(place(crew, adapter, name, full)))])
 
@@ -91,13 +91,8 @@ def evaluated(
 
     Raises ValueError, one line, for a task that cannot be had or cannot be asked.
     """
-    include, _, names = source.removeprefix(f"{FOLDER}:").rpartition("/")
-    tasks = [name for name in names.split(",") if name]
-    if not tasks:
-        raise ValueError(f"--suite {source}: name tasks of lm-evaluation-harness, as in lm_eval:gsm8k,arc_easy")
+    include, tasks = named(source)
     started, results = time.monotonic(), dict[str, Result]()
-    for name in tasks:
-        harness.known(name, include)
     for name in tasks:
         at = folder / f"{limit or 'all'}-{seed}" / quote(name, safe="")
         fill(at, name, include, limit or None, seed, lambda: model, watch, **asked)
@@ -108,6 +103,19 @@ def evaluated(
     drawn = sum(len(result.rows) for result in results.values())
     said = [f"{name} by {result.rows[0].metric}" for name, result in results.items() if result.rows]
     return Measured(suite, drawn, scores, time.monotonic() - started, said)
+
+
+def named(source: str) -> tuple[str, list[str]]:
+    """The folder of one's own tasks and the tasks that a source names. Raises ValueError where there are none such."""
+    include, _, names = source.removeprefix(f"{FOLDER}:").rpartition("/")
+    tasks = [name for name in names.split(",") if name]
+    if not tasks:
+        raise ValueError(f"--suite {source}: name tasks of lm-evaluation-harness, as in lm_eval:gsm8k,arc_easy")
+    if include and not Path(include).is_dir():
+        raise ValueError(f"--suite {source}: no folder {include}; give the one with the YAML of your own tasks")
+    for name in tasks:
+        harness.known(name, include, f"--suite {source}")
+    return include, tasks
 
 
 def outcomes(crew: Team, adapter: str) -> dict[str, Outcomes]:

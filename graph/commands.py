@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -40,9 +41,15 @@ def report(asked: argparse.Namespace) -> int:
     for folder in asked.folders:
         look(folder)
     crews = [team(str(folder)) for folder in dict.fromkeys(asked.folders)]
-    printed(write(crews[0]) if len(crews) == 1 else compare(crews))
-    print(f"{crews[0].run / ('report.html' if len(crews) == 1 else 'compare.html')} has it as a page", file=sys.stderr)
+    printed(top(write(crews[0])) if len(crews) == 1 else compare(crews))
+    name = crews[0].run / ("report" if len(crews) == 1 else "compare")
+    print(f"the whole of it: {name}.md, as a page {name}.html, for programs {name}.json", file=sys.stderr)
     return FINISHED
+
+
+def top(report: str) -> str:
+    """What a report begins with: the headline, what a reader must know, and its first two sections."""
+    return "".join(re.split("^(?=## )", report, flags=re.MULTILINE)[:3]).rstrip()
 
 
 def chat(asked: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -22,6 +22,9 @@ from tools.names import instead
 from tools.records import BASE
 from tools.transcripts import Format
 from training.stages import Training
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 GateName = Literal["data", "train", "promote"]
 OFFLINE = "templates"
@@ -256,7 +259,9 @@ def playable(key: str, model: Model, role: str) -> None:
             known = " or ".join(f"sandbox:{name}" for name in names)
             raise ValueError(f"{key} = {model.model!r} cannot play that role in the sandbox; give {known}")
     elif not model.name:
-        raise ValueError(f"{key} = {model.model!r} names no model; write PROVIDER:NAME, such as openai:gpt-4o")
+        others = "hf:PATH" if role == "target" else "rules, fitted:DIR" if "judge" in role else ""
+        also = f", or {others}" if others else ""
+        raise ValueError(f"{key} = {model.model!r} names no model; write PROVIDER:NAME, such as openai:gpt-4o{also}")
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -306,6 +311,14 @@ def value_of(text: str) -> Any:
         return text
 
 
+def spec_of(place: str, text: str) -> Any:
+    """A model or a judge as a command is given it: a name, or a table. Raises RecipeError for half a table."""
+    value = value_of(text)
+    if isinstance(value, str) and text.lstrip().startswith(("{", "[")):
+        raise RecipeError(f"{place} {text!r} is not TOML; write a table, such as '{{ model = \"openai:NAME\" }}'")
+    return value
+
+
 def judge_named(text: str, recipe: Recipe | None = None) -> JudgeModel:
     """The judge that a command is given: a role of the recipe, a model, or settings in TOML. Raises RecipeError.
 
@@ -314,7 +327,7 @@ def judge_named(text: str, recipe: Recipe | None = None) -> JudgeModel:
     if recipe and text in recipe.judges:
         return recipe.judges[text]
     try:
-        judge = JudgeModel.model_validate(at(value_of(text), lambda name: str(Path(name).resolve())))
+        judge = JudgeModel.model_validate(at(spec_of("--judge", text), lambda name: str(Path(name).resolve())))
         for place, model in judge.asked("--judge"):
             playable(place, model, "judge")
     except ValidationError as error:
@@ -326,15 +339,30 @@ def judge_named(text: str, recipe: Recipe | None = None) -> JudgeModel:
 
 def explained(error: ValidationError, of: type[BaseModel] = Recipe) -> str:
     """The first mistake of a recipe, or a part of one, in one line: the key, the value, and what would do."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    mistakes = error.errors()
+    first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
+    parts = [str(part) for part in first["loc"]]
+    key = ".".join(part for part in parts if part != "str" and not part.startswith("tuple["))
     if first["type"] == "extra_forbidden":
         siblings = settings_at(first["loc"][:-1], of)
         return f"unknown key {key} = {shown(first['input'])}; {instead(str(first['loc'][-1]), siblings)}"
     if first["type"] == "missing":
         return f"{key} is missing; add it to the recipe or give --set {key}=..."
-    message = first["msg"].removeprefix("Value error, ")
+    message = shape(first, of) or first["msg"].removeprefix("Value error, ")
     return message if first["type"] == "value_error" else f"{key} = {shown(first['input'])}: {message}"
+
+
+def shape(mistake: "ErrorDetails", of: type[BaseModel]) -> str:
+    """What to write where a setting is of another kind than it should be; empty for a mistake of another kind."""
+    given, keys = mistake["input"], settings_at(mistake["loc"], of)
+    table = ", ".join([f"{key} = ..." for key in keys[:5] or ["NAME"]] + ["..."] * (len(keys) > 5))
+    if mistake["type"] in ("tuple_type", "list_type"):
+        return f"write a list: [{shown(given) if isinstance(given, str) or not keys else f'{{ {table} }}'}]"
+    if mistake["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"write a table: {{ {table} }}"
+    if mistake["type"] == "string_type":
+        return "write one name" + (f", such as {shown(given[0])}" if isinstance(given, list) and given else "")
+    return ""
 
 
 def settings_at(place: Sequence[int | str], of: type[BaseModel]) -> list[str]:

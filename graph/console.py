@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -41,6 +42,7 @@ class Console:
         self.tasks: dict[str, TaskID] = {}
         self.said: tuple[str, float] = ("", 0.0)
         self.began = time.monotonic()
+        self.line, self.over = "", threading.Event()
 
     def __enter__(self) -> "Console":
         for noisy in ("transformers", "httpx", "langchain_core", "peft"):
@@ -48,10 +50,13 @@ class Console:
         log = self.folder / "log.jsonl" if self.folder else Path(os.devnull)
         self.log = log.open("a", encoding="utf-8")
         self.bar.start()
+        if not self.rich.is_terminal:
+            threading.Thread(target=self.keep_saying, daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.bar.stop()
+        self.over.set()
         if kind:
             self.write(level="error", what=kind.__name__)
         self.log.close()
@@ -62,12 +67,21 @@ class Console:
             self.write(level="info", node=node, what="begins")
         if self.rich.is_terminal:
             self.draw(node, done, total, note)
-        elif self.said[0] != node or time.monotonic() - self.said[1] > EVERY or (done == total and total):
+            return
+        self.line = f"{node}{f' {done}/{total}' if total else ''}  {note}"
+        if self.said[0] != node or time.monotonic() - self.said[1] > EVERY or (done == total and total):
             self.said = (node, time.monotonic())
-            count = f" {done}/{total}" if total else ""
-            print(
-                f"{time.monotonic() - self.began:6.0f} s  {node}{count}  {note}".rstrip(), file=sys.stderr, flush=True
-            )
+            self.say()
+
+    def say(self) -> None:
+        print(f"{time.monotonic() - self.began:6.0f} s  {self.line}".rstrip(), file=sys.stderr, flush=True)
+
+    def keep_saying(self) -> None:
+        """A plain line again where nothing was told for a while: a first answer may be minutes in coming."""
+        while not self.over.wait(EVERY):
+            if self.line and time.monotonic() - self.said[1] >= EVERY:
+                self.said = (self.said[0], time.monotonic())
+                self.say()
 
     def draw(self, node: str, done: int, total: int, note: str) -> None:
         for other in [name for name in self.tasks if name != node]:
@@ -87,7 +101,7 @@ def facts(folder: Path, now: "Standing") -> dict[str, Any]:
     from graph.desk import champion
     from graph.report import result
     from graph.team import team
-    from tools.records import Score
+    from tools.records import BASE, Score
 
     crew = team(str(folder))
     best = champion(crew)
@@ -96,7 +110,8 @@ def facts(folder: Path, now: "Standing") -> dict[str, Any]:
     fell, broken = result(crew, best)
     return {
         "run": str(folder), "state": now.state, "node": now.node, "cycle": now.values.get("cycle", 1),
-        "champion": best, "stopped": now.values.get("stopped", ""),
+        "champion": best, "adapter": "" if best == BASE else str(crew.folder(best)),
+        "stopped": now.values.get("stopped", ""),
         "attempts": last[-1]["attempts"] if last else 0, "broke": last[-1]["broke"] if last else 0,
         "judged": last[-1]["judged"] if last else 0, "gate": now.gate,
         "reduction": fell._asdict() if fell else None, "broken": broken,
@@ -120,6 +135,8 @@ def show(folder: Path, now: "Standing") -> None:
     where = {"finished": "finished", "waiting": waits, "stopped": f"stopped before {now.node}"}
     place = f"running (process {running})" if running else where[now.state]
     print(f"{folder}: {place}, cycle {found['cycle']}, champion {found['champion']}")
+    if found["adapter"]:
+        print(f"  its adapter: {found['adapter']}")
     if found["attempts"]:
         print(f"  last attack: {found['broke']} of {found['judged']} judged conversations broke it")
     for choice in team(str(folder)).memory.events("choice")[-1:]:

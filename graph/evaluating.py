@@ -18,15 +18,16 @@ from evals.suites.suite import Grader, Item, Suite, scores
 from graph import capability
 from graph.anchoring import at
 from graph.calibrating import chosen, given
-from graph.config import Recipe, RecipeError, explained, playable, value_of
+from graph.config import Recipe, RecipeError, explained, playable, spec_of
+from graph.desk import champion
 from graph.measuring import verdicts
-from graph.preflight import reachable
-from graph.team import Sitting, Team, Tell, Watch, model_of, weights
+from graph.preflight import led, lying, reachable
+from graph.team import Sitting, Team, Tell, Watch, model_of, team, weights
 from tools import contamination
 from tools.campaign import campaign
 from tools.llm import Model
 from tools.memory import Memory
-from tools.records import BASE, Attempt, Score, Verdict, digest
+from tools.records import BASE, Adapter, Attempt, Score, Verdict, digest
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -169,9 +170,14 @@ def evaluated(
     from graph.run import locked
 
     harnessed = [source for source in sources if source.startswith(f"{capability.FOLDER}:")]
-    suites = given(lambda: gathered([source for source in sources if source not in harnessed]))
+    own = [source for source in sources if source not in harnessed]
+    suites = given(lambda: lying("--suite", own))
+    given(lambda: led("--suite", own, suites, bool(leader), "give --attacker a model to lead them"))
+    for source in harnessed:
+        given(partial(capability.named, source))
     name, bench = judging(judge)
-    spec, label = model_named("MODEL", model, "target"), adapter.name if adapter else BASE
+    spec = model_named("MODEL", model, "target")
+    adapter, label = made(adapter) if adapter else (None, BASE)
     asked = measurable(spec, adapter, label, leader, suites)
     short = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(spec.name).name)
     folder = folder or Path("runs", f"eval-{short}-{asked.target[:6]}")
@@ -196,6 +202,26 @@ def evaluated(
     return folder, name, found
 
 
+def made(adapter: Path) -> tuple[Path, str]:
+    """The folder of an adapter and its name: of the folder itself, of a run's champion as `RUN`, or of another as
+    `RUN:ID` or `RUN/adapters/ID`, by the first digits of its id. Raises RecipeError."""
+    if (adapter / "adapter_config.json").is_file():
+        return adapter, adapter.name
+    run, _, name = str(adapter).partition(":")
+    if not name and adapter.parent.name == "adapters":
+        run, name = str(adapter.parent.parent), adapter.name
+    if not (Path(run) / "recipe.toml").is_file():
+        raise RecipeError(f"--adapter {adapter}: no adapter_config.json there; give the folder of an adapter, or a run")
+    crew = team(run)
+    known = sorted(crew.memory.ids(Adapter))
+    matching = [one for one in known if one.startswith(name)] if name else [champion(crew)]
+    if matching == [BASE]:
+        raise RecipeError(f"--adapter {adapter}: the champion of that run is its base; leave --adapter out")
+    if len(matching) != 1:
+        raise RecipeError(f"--adapter {adapter} is none, or several, of {', '.join(known) or 'no adapters'}; give one")
+    return crew.folder(matching[0]), matching[0]
+
+
 def judging(judge: str) -> tuple[str, Bench]:
     """The identity of the judge that a command names, and who looks at the answers then. Raises RecipeError."""
     spec, policy, name = chosen(judge, None, ())
@@ -208,7 +234,10 @@ def judging(judge: str) -> tuple[str, Bench]:
 
 def measurable(spec: Model, adapter: Path | None, label: str, leader: str, suites: Sequence[Suite]) -> Asked:
     """The model that a command names, with its adapter, and who leads conversations. Raises RecipeError."""
-    leads = model_of(model_named("--attacker", leader, "attacker")) if leader else None
+    leading = model_named("--attacker", leader, "attacker") if leader else None
+    if leading and leading.provider == "sandbox":
+        raise RecipeError(f"--attacker {leader!r} knows the sandbox's own goals alone; give another model")
+    leads = model_of(leading) if leading else None
     texts = [text for suite in suites for item in suite.items for text in item.said]
     base = given(lambda: weights(spec, lambda: texts, lambda done, total: None))
     target = digest(spec.identity(), stamps(base), stamps(adapter))
@@ -217,7 +246,7 @@ def measurable(spec: Model, adapter: Path | None, label: str, leader: str, suite
 
 def model_named(place: str, text: str, role: str) -> Model:
     """The model that a command is given, as a spec or settings in TOML. Raises RecipeError."""
-    value = value_of(text)
+    value = spec_of(place, text)
     table = at({"model": value} if isinstance(value, str) else value, lambda name: str(Path(name).resolve()))
     try:
         spec = Model.model_validate(table)
@@ -240,16 +269,14 @@ def stamps(folder: Path | None) -> list[tuple[str, int, int]]:
 
 
 def serving(spec: Model, base: Path | None, adapter: Path | None, name: str) -> "BaseChatModel":
-    """The model with the adapter on. Raises RecipeError for an adapter that is none, or that it cannot have."""
+    """The model with the adapter on. Raises RecipeError for an adapter that it cannot have."""
     if base is None:
         if adapter:
             raise RecipeError(f"--adapter {adapter} is for a model served here (hf:PATH), which {spec.model!r} is not")
         return model_of(spec)
-    if adapter and not (adapter / "adapter_config.json").is_file():
-        raise RecipeError(f"--adapter {adapter}: no adapter_config.json there; give the folder of an adapter")
     from tools.serve import Engine, Local
 
     engine = Engine(base, spec.concurrency, spec.max_tokens, spec.temperature)
     if adapter:
-        engine.load(name, adapter)
+        given(lambda: engine.load(name, adapter))
     return Local(engine=engine, adapter=name if adapter else BASE)

@@ -66,8 +66,11 @@ def logs(crew: Team) -> Iterator[Log]:
 
 def to_inspect(crew: Team, out: Path) -> list[Path]:
     """Writes the logs into a folder, for `inspect view`. They hold harmful text, so only their owner can read them."""
+    try:
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise RecipeError(f"--out {out} cannot be made: {error.strerror}; give a folder that you may write") from error
     crew.watch("export", 0, 0, "")
-    out.mkdir(parents=True, exist_ok=True, mode=0o700)
     todo, done, written = list(logs(crew)), 0, list[Path]()
     if not todo:
         raise RecipeError(f"{crew.run} holds no conversations yet; `breakfix resume {crew.run}` goes on with it")

@@ -70,7 +70,9 @@ def running(command: Add) -> None:
 
 
 def looking(command: Add) -> None:
-    one = command("report", "print and write the report of a run so far, a page among it; of several, a comparison")
+    one = command(
+        "report", "write a run's report so far, a page among it, and print its beginning; of several, a comparison"
+    )
     one.add_argument("folders", type=Path, nargs="+", metavar="RUN")
     one = command("chat", "talk to the base, the champion or any candidate")
     one.add_argument("folder", type=Path, metavar="RUN")
@@ -121,7 +123,9 @@ def measuring(command: Add) -> None:
     one.add_argument("model", metavar="MODEL",
                      help="hf:PATH, openai:NAME, or settings as in a recipe: "
                      "'{ model = \"openai:NAME\", base_url = \"http://localhost:8000/v1\" }'")  # fmt: skip
-    one.add_argument("--adapter", type=Path, metavar="DIR", help="an adapter to put on a model of hf:PATH")
+    one.add_argument("--adapter", type=Path, metavar="DIR",
+                     help="an adapter to put on a model of hf:PATH: its folder, RUN (its champion), or RUN:ID with the "
+                     "first digits of an id")  # fmt: skip
     one.add_argument("--suite", action="append", required=True, metavar="NAME[:PATH]",
                      help="a benchmark and its file or folder, or NAME:hub; may be repeated. all:DIR is every one "
                      "whose files lie in DIR's folders")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -9,6 +10,9 @@ from graph.config import Recipe, RecipeError, shown
 from tools.labels import Label, Task
 from tools.llm import Model
 from tools.records import Goal
+
+if TYPE_CHECKING:
+    from evals.suites.suite import Suite
 
 
 def preflight(recipe: Recipe) -> None:
@@ -91,10 +95,11 @@ def marked(task: Task, source: str, recipe: Recipe) -> None:
 
 def benchmarked(recipe: Recipe) -> None:
     """Raises ValueError for a benchmark that cannot be read, or that the measuring judge cannot judge."""
-    from evals.suites import gathered
     from tools import sets
 
-    suites = gathered(recipe.evals.suites)
+    suites, leads = lying("evals.suites", recipe.evals.suites), recipe.agents.attacker
+    led("evals.suites", recipe.evals.suites, suites, leads is not None and leads.provider != "sandbox",
+        "name an agents.attacker that knows more than the sandbox, or leave it out")  # fmt: skip
     measured = {item.goal.text for suite in suites for item in suite.items}
     asked = [goal.text for source in recipe.goals.files if suites for goal in sets.load(source)]
     if asked and 2 * len(measured & set(asked)) > len(asked):
@@ -109,6 +114,28 @@ def benchmarked(recipe: Recipe) -> None:
                 f"evals.suites has {judged[0]!r}, and {place} = {model.model!r} knows the sandbox's own goals alone; "
                 "give another judge"
             )
+
+
+def lying(key: str, sources: Sequence[str]) -> "list[Suite]":
+    """The benchmarks that a key names. Raises ValueError for one that cannot be read; none is looked for on the Hub
+    that is not asked for there."""
+    from evals.suites import BENCHMARKS, gathered, named
+
+    try:
+        for name, where in map(named, sources):
+            if not where and name in BENCHMARKS and BENCHMARKS[name].files:
+                raise ValueError(f"{name!r} says of no files; give {name}:PATH of them, or {name}:hub to fetch them")
+        return gathered(sources)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
+
+
+def led(key: str, sources: Sequence[str], suites: "Sequence[Suite]", leads: bool, mend: str) -> None:
+    """Raises ValueError for a benchmark that is asked for by name and whose conversations nobody can lead."""
+    named = {source.partition(":")[0] for source in sources}
+    for suite in suites if not leads else ():
+        if suite.name in named and not all(item.said for item in suite.items):
+            raise ValueError(f"{key} has {suite.name!r}, whose conversations an attacker has to lead; {mend}")
 
 
 def fits(place: str, model: Model, labels: Sequence[Label]) -> None:
@@ -135,10 +162,32 @@ def had(role: str, spec: Model, recipe: Recipe) -> None:
         ]
         if strange:
             raise ValueError(f"attack.languages has {strange[0]!r}; the sandbox speaks {', '.join(world.LANGUAGES)}")
-    elif spec.model != "sandbox:phi3":
+    elif spec.model == "sandbox:phi3":
+        if not recipe.recorded.conversations:
+            raise ValueError(
+                f"{key} = {spec.model!r} makes its tokenizer from recorded.conversations, of which there are none; "
+                "give some, or another model"
+            )
+    else:
         if role == "target" and spec.provider != "hf" and recipe.base is None:
             raise ValueError(f"{key} = {spec.model!r} names no weights to train; give `base`, the folder of the model")
         reachable(key, spec)
+        if role != "target" and spec.provider == "hf":
+            readable(key, spec)
+
+
+def readable(key: str, spec: Model) -> None:
+    """Raises ValueError for a folder of which transformers makes no model: it would be missed when the run ends."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        AutoConfig.from_pretrained(spec.name, trust_remote_code=False)
+        AutoTokenizer.from_pretrained(spec.name, trust_remote_code=False)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{key} = {spec.model!r} is no model that can be loaded: {reason}") from error
+    if not list(Path(spec.name).glob("*.safetensors")):
+        raise ValueError(f"{key} = {spec.model!r}: no *.safetensors there; give the folder of a downloaded model")
 
 
 def reachable(key: str, spec: Model) -> None:

@@ -1,10 +1,12 @@
 import json
+import time
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from test_config import RECIPE
 
+from graph import console
 from graph.cli import main
 from graph.config import load
 from graph.options import FORMATS, TASKS
@@ -60,6 +62,30 @@ def test_a_new_run_says_where_it_is_to_a_program(run: Path, capsys: pytest.Captu
         "base",
         None,
     )
+
+
+def test_a_report_is_printed_as_far_as_its_first_two_sections_and_lies_whole_in_its_files(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(run)]) == 0
+    captured, whole = capsys.readouterr(), (run / "report.md").read_text()
+    assert whole.startswith(captured.out.rstrip())
+    assert captured.out.count("\n## ") == 2 < whole.count("\n## ")
+    assert str(run / "report.md") in captured.err
+
+
+def test_while_an_answer_is_waited_for_there_are_signs_of_life_and_none_afterwards(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "EVERY", 0.05)
+    with console.Console(None) as one:
+        one.watch("eval", 0, 3, "xstest")
+        time.sleep(0.4)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 2
+    assert {line.split(maxsplit=2)[2] for line in lines} == {"eval 0/3  xstest"}
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
 
 
 def test_purge_asks_first(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,23 @@ MISTAKES = {
     "compare=['hf:/nowhere']": ["compare.0", "hf:/nowhere", "config.json"],
     "compare=['gpt']": ["compare.0", "gpt", "PROVIDER:NAME"],
     "compare=3": ["compare", "3"],
+    "compare=['sandbox:phi3']": ["compare.0", "sandbox:phi3", "recorded.conversations"],
+    "compare=['hf:empty']": ["compare.0", "hf:", "empty", "is no model that can be loaded"],
+    "compare=hf:x": ["compare", "write a list: [", "hf:"],
+    "compare=[{modle='x'}]": ["compare.0.modle", "did you mean 'model'"],
+    "recorded.conversations=x": ["recorded.conversations", 'write a list: ["x"]'],
+    "evals.robustness.prefill=5": ["evals.robustness.prefill", "write a list: [5]"],
+    "evals.robustness=false": ["evals.robustness", "write a table: { items = ..."],
+    "evals.lm_eval=['gsm8k']": ["evals.lm_eval", "write a table: { tasks = ..., include = ..."],
+    "evals.lm_eval.tasks=['a/x','b/y']": ["evals.lm_eval", "several folders", "include"],
+    "evals.anchors=x": ["evals.anchors", "write a table: { NAME = ... }"],
+    "evals.suites=['xstest']": ["evals.suites", "xstest:PATH", "xstest:hub"],
+    "evals.suites=['xstest:/nowhere']": ["evals.suites", "/nowhere"],
+    "evals.suites=['jailbreak']": ["evals.suites", "jailbreak", "an attacker has to lead", "agents.attacker"],
+    "training.report_to=['wandb']": ["training.report_to", 'write one name, such as "wandb"'],
+    "goals.source=3": ["goals.source = 3", "write one name"],
+    "target.model=phi3": ["target.model", "phi3", "hf:PATH"],
+    "agents.judge.model=nope": ["agents.judge.model", "nope", "rules, fitted:DIR"],
     "evals.lasting=['pruned']": ["evals.lasting", "pruned", "merged"],
     "training.report_to=tensorbord": ["training.report_to", "tensorbord", "did you mean 'tensorboard'"],
     "training.within=-1": ["training.within", "-1"],
@@ -73,6 +90,8 @@ def test_a_mistake_gives_one_line_with_key_value_and_mend_and_leaves_nothing(
     override: str, named: list[str], recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(recipe.parent)
+    (recipe.parent / "empty").mkdir()
+    (recipe.parent / "empty" / "config.json").write_text("{}")
     assert main(["run", str(recipe), "--set", override]) == 2
     said = capsys.readouterr().err.strip()
     assert "\n" not in said

@@ -20,14 +20,14 @@ from graph import evaluating
 from graph.cli import main
 from graph.config import RecipeError
 from graph.config import load as recipe
-from graph.evaluating import STORE, Asked, Bench, asked_in, bench_of, measure_suites, measured
+from graph.evaluating import STORE, Asked, Bench, asked_in, bench_of, made, measure_suites, measured
 from graph.preflight import benchmarked, preflight
 from graph.team import Team, team
 from tools.endpoints import EndpointGone
 from tools.labels import Label
 from tools.memory import Memory
 from tools.policy import load as policy
-from tools.records import BASE, Attempt, Example, Goal, Message, Score, Verdict
+from tools.records import BASE, Adapter, Attempt, Example, Goal, Message, Score, StagePlan, Verdict
 from tools.statistics import Confusion, corrected
 
 RECIPE = """
@@ -294,6 +294,30 @@ def test_a_run_s_memory_is_not_added_to(crew: Team, capsys: pytest.CaptureFixtur
     assert "is a run, whose memory is its own" in capsys.readouterr().err
 
 
+def test_an_adapter_is_found_by_what_the_report_calls_it(
+    crew: Team, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(crew.run.parent)
+    plan = StagePlan(stage="sft", base="b", cycle=1, examples="x", rows=1, epochs=1, rate=1, rank=1, batch=1, length=1,
+                     seed=0)  # fmt: skip
+    where = f"adapters/{plan.id}"
+    adapter = Adapter(plan=plan.id, stage="sft", cycle=1, path=where, loss_first=1, loss_last=1, steps=1)
+    run, folder = Path(crew.run.name), Path(crew.run.name, where)
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").touch()
+    with pytest.raises(RecipeError, match="its base"):
+        made(run)
+    crew.memory.add([plan, adapter])
+    crew.memory.event(1, "promote_gate", "choice", before=BASE, chosen=adapter.id, why="", gain_high=0.1)
+    names = [run, Path(f"{run}:{adapter.id}"), run / "adapters" / adapter.id, run / "adapters" / adapter.id[:4]]
+    assert [made(name) for name in names] == [(folder, adapter.id)] * 4
+    assert made(folder) == (folder, plan.id)
+    with pytest.raises(RecipeError, match=adapter.id):
+        made(run / "adapters" / "nosuch")
+    main(["status", str(run)])
+    assert f"its adapter: {folder}" in capsys.readouterr().out
+
+
 MISTAKES = {
     "--suite xstets:x": "did you mean 'xstest'",
     "--suite gsm8k:nowhere": "cannot read nowhere",
@@ -303,6 +327,11 @@ MISTAKES = {
     "--suite continuation --adapter nowhere": "no adapter_config.json there",
     "--suite continuation --json nowhere/x.json": "--json nowhere/x.json cannot be written",
     "--suite continuation --attacker gpt": "--attacker",
+    "--suite jailbreak": "--suite has 'jailbreak', whose conversations an attacker has to lead; give --attacker",
+    "--suite jailbreak --attacker sandbox:attacker": "--attacker 'sandbox:attacker' knows the sandbox's own goals",
+    "--suite xstest": "give xstest:PATH of them, or xstest:hub",
+    "--suite lm_eval:/nowhere/town": "--suite lm_eval:/nowhere/town: no folder /nowhere",
+    "--suite continuation --judge nope": "or rules, fitted:DIR",
 }
 
 
@@ -321,7 +350,8 @@ def test_a_mistake_gives_one_line_and_makes_no_folder(
 
 @pytest.mark.parametrize(
     ("model", "says"),
-    [("hf:nowhere", "no config.json"), ("gpt", "PROVIDER:NAME"), ("sandbox:king", "sandbox:target"),
+    [('{ model = "sandbox:target" ', "is not TOML"),
+     ("hf:nowhere", "no config.json"), ("gpt", "hf:PATH"), ("sandbox:king", "sandbox:target"),
      ("{ model = 'hf:x', tokens = 3 }", "unknown key tokens"), ("openai:x", "needs a key")],
 )  # fmt: skip
 def test_a_model_that_cannot_be_had_gives_one_line(
@@ -339,19 +369,18 @@ def test_a_small_phi3_ends_with_a_table_and_figures_and_so_does_its_adapter(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    asked = ["--suite", f"gsm8k:{data('general_gsm8k')}", "--suite", f"xstest:{data('xstest')}", "--suite", "jailbreak"]
+    asked = ["--suite", f"gsm8k:{data('general_gsm8k')}", "--suite", f"xstest:{data('xstest')}"]
     model = '{ model = "sandbox:phi3", max_tokens = 8 }'
     assert main(["eval", model, *asked, "--limit", "4", "--json", "out.json"]) == 0
     captured = capsys.readouterr()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in captured.out.splitlines() if "|" in line]
     assert [row[:2] for row in rows[2:]] == [
-        ["xstest", "iprr"], ["xstest", "vprr"], ["xstest", "harm"], ["jailbreak", "dr1"], ["gsm8k", "right"]
+        ["xstest", "iprr"], ["xstest", "vprr"], ["xstest", "harm"], ["gsm8k", "right"]
     ]  # fmt: skip
     assert rows[-1][3:5] == ["4", "100%"]
     assert float(rows[-1][5]) > 0
-    assert "needs an attacker's model" in rows[-2][6]
     figures = json.loads(Path("out.json").read_text(encoding="utf-8"))
-    assert [one["drawn"] for one in figures["benchmarks"]] == [4, 4, 4]
+    assert [one["drawn"] for one in figures["benchmarks"]] == [4, 4]
     [folder] = Path("runs").iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
     with_adapter(next((tmp_path / "cache" / "breakfix").iterdir()), tmp_path / "lora")

@@ -177,6 +177,8 @@ def test_the_command_says_where_the_logs_are_and_refuses_a_file(
     (tmp_path / "file").touch()
     assert main(["export", str(crew.run), "--what", "inspect", "--out", str(tmp_path / "file")]) == 2
     assert "is a file; give a folder" in capsys.readouterr().err
+    assert main(["export", str(crew.run), "--what", "inspect", "--out", "/proc/nowhere"]) == 2
+    assert "--out /proc/nowhere cannot be made" in capsys.readouterr().err
 
 
 def test_a_run_without_conversations_is_said_to_have_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

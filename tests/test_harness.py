@@ -361,7 +361,7 @@ def test_a_model_that_is_compared_and_cannot_be_asked_a_task_is_noted(
         crew = team(str(tmp_path / "one"))
         capability.measure(crew, "openai:other", "report", 2)
     (noted,) = crew.memory.events("not_measured")
-    assert (noted["benchmark"], noted["adapter"]) == ("lm_eval/tiny_choose", "openai:other")
+    assert (noted["benchmark"], noted["model"]) == ("lm_eval/tiny_choose", "openai:other")
     assert [one.benchmark for one in crew.memory.get(Score)] == ["lm_eval/tiny_write"]
     assert crew.memory.query("select distinct role from costs") == [{"role": "compare.0"}]
 
@@ -376,6 +376,11 @@ def test_a_recipe_with_a_task_that_is_none_is_refused_before_anything_is_made(
     preflight(load(path))
     with pytest.raises(RecipeError, match=r"'tiny_chose'.*did you mean"):
         preflight(load(path, ['evals.lm_eval.tasks=["tiny_chose"]']))
+    own = [f'evals.lm_eval={{ tasks = ["{folder}/tiny_choose", "tiny_write"] }}' for folder in ("tasks", easy)]
+    for setting, folder in zip(own, (tmp_path / "tasks", easy), strict=True):
+        settings = load(path, [setting]).evals.lm_eval
+        assert (settings.tasks, Path(settings.include)) == (("tiny_choose", "tiny_write"), folder.resolve())
+        preflight(load(path, [setting]))
     monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
     with pytest.raises(RecipeError, match=r"pip install 'breakfix\[lm-eval\]'"):
         preflight(load(path, [f'evals.lm_eval.include="{tmp_path}"']))

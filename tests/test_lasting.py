@@ -10,6 +10,7 @@ from graph import finishing, lasting, measuring
 from graph.config import load
 from graph.run import create
 from graph.team import Team, team
+from tools.endpoints import LATER, EndpointGone
 from tools.records import BASE, Adapter, Attempt, Example, Message, Score, StagePlan
 from training import stages
 from training.checkpoints import Progress
@@ -168,3 +169,29 @@ def test_another_model_is_served_by_its_name_and_counted_under_a_role_of_its_own
     assert len(crew.others) == 1
     crew.target(BASE)
     assert crew.others == {}
+
+
+@pytest.mark.parametrize(
+    "failure", [ValueError("no text\nto make a tokenizer from"), EndpointGone(f"x; {LATER}"), OSError("x")]
+)
+def test_another_model_that_fails_is_noted_and_the_run_ends_all_the_same(
+    failure: Exception, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(model=tiny_model))
+    others = 'compare=[{model="openai:gone",base_url="http://x"},{model="openai:there",base_url="http://x"}]'
+    create(load(tmp_path / "recipe.toml", [others]), tmp_path / "run")
+    crew, asked = team(str(tmp_path / "run")), list[str]()
+
+    def measure(crew: Team, adapter: str, *_: Any, **__: Any) -> None:
+        asked.append(adapter)
+        if adapter == "openai:gone":
+            raise failure
+
+    monkeypatch.setattr(measuring, "measure", measure)
+    monkeypatch.setattr(finishing.robustness, "measure_robustness", lambda *_: None)
+    finishing.measure(crew, BASE, "report", 1)
+    [noted] = crew.memory.events("not_measured")
+    assert noted["model"] == "openai:gone"
+    assert noted["why"] in ("no text to make a tokenizer from", "x")
+    assert [one for one in asked if one != BASE] == ["openai:gone", "openai:there", "openai:there"]
+    assert crew.memory.events("lasting")

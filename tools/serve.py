@@ -164,10 +164,12 @@ class Engine:
         """Loads a PEFT adapter and lets go of the oldest when there are more than a cycle needs."""
         from peft import PeftModel
 
+        from tools.adapters import put_on
+
         if not isinstance(self.model, PeftModel):
-            self.model = PeftModel.from_pretrained(self.model, folder, adapter_name=adapter).eval()
+            self.model = put_on(self.model, folder, adapter).eval()
         elif adapter not in self.model.peft_config:
-            self.model.load_adapter(folder, adapter_name=adapter)
+            put_on(self.model, folder, adapter)
             for old in list(self.model.peft_config)[:-KEPT]:
                 self.model.delete_adapter(old)
 

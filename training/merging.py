@@ -12,12 +12,13 @@ def merge(base: Path, adapter: Path, folder: Path) -> None:
     if folder.exists():
         return
     import torch
-    from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tools.adapters import put_on
 
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True, trust_remote_code=False)
-    whole = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    whole = put_on(model, adapter).merge_and_unload()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch) / "model"

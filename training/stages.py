@@ -261,9 +261,9 @@ def loaded(spec: Spec) -> Any:
     )
     if spec.parent is None:
         return model
-    from peft import PeftModel
+    from tools.adapters import put_on
 
-    return PeftModel.from_pretrained(model, spec.parent, is_trainable=True)
+    return put_on(model, spec.parent, trainable=True)
 
 
 def card(done: Done, fit: int) -> str:

@@ -1,10 +1,12 @@
 """The stop: whether another cycle would pay. Pure statistics."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from math import inf
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evals.gate import ENOUGH
 from tools.significance import deviate, settling
 from tools.statistics import Counts, Interval, Z, root, share, stratified, wilson
 
@@ -27,6 +29,42 @@ class Stop(BaseModel):
     """Most tokens, read and written, by role. Looked at after every wave of attacks and every cycle."""
     money: float | None = Field(default=None, gt=0)
     """Most that all roles may cost together, by their `price`."""
+
+
+class Attacked(NamedTuple):
+    """What became of attacks: how many broke the target, of how many that were judged, of how many that were made."""
+
+    broke: int
+    judged: int
+    asked: int
+    corrected: Interval | None = None
+    """The rate by the judge's scorecard, where that suffices."""
+
+    @property
+    def known(self) -> bool:
+        """Whether nearly all were judged, so that the rest cannot hide that the target is not met."""
+        return self.judged > 0 and self.judged >= ENOUGH * self.asked
+
+    @property
+    def worst(self) -> float:
+        """What the upper end of the rate is the upper end of: see `rate`."""
+        if self.corrected:
+            return max(self.broke / self.judged, self.corrected.value)
+        return (self.broke + self.asked - self.judged) / self.asked
+
+    @property
+    def rate(self) -> Interval | None:
+        """The share that broke the target; None where none was judged.
+
+        Its upper end is the higher of the plain and the corrected one. Without a scorecard nobody knows what the judges
+        leave undetermined, and all of it may have broken the target. With one that is not asked for: judges that err in
+        2 % of answers leave 4 to 8 % undetermined (docs/measurements.md), of a safe target as of any other.
+        """
+        plain = share(self.broke, self.judged)
+        if not plain:
+            return None
+        high = self.corrected.high if self.corrected else wilson(self.broke + self.asked - self.judged, self.asked)[1]
+        return Interval(plain.value, plain.low, max(plain.high, high))
 
 
 def together(gains: Sequence[Interval]) -> Interval:
@@ -58,8 +96,8 @@ def fading(then: Counts, now: Counts, same: bool) -> Interval | None:
 
 
 def stop(
-    fresh: tuple[int, int],
-    held_out: tuple[int, int],
+    fresh: Attacked,
+    held_out: Attacked,
     gains: Sequence[Interval | None],
     cycle: int,
     hours: float,
@@ -69,22 +107,22 @@ def stop(
 ) -> str:
     """Why the loop ends now; empty when another cycle should be made.
 
-    `fresh` and `held_out` are (broke, judged) of this cycle's attacks and of the champion on the harm benchmark;
-    `gains` what the best candidate of each cycle so far gained on held-out attacks, oldest first, None where none kept
-    within the guard-rails; `fell` what fresh attacks say of the last two cycles (`fading`). `cycle` counts the cycles
-    that were trained; `overspent` says which role cost too much, if one did. The stop spends no alpha.
+    `fresh` are this cycle's attacks, `held_out` the champion's items of the harm benchmark; `gains` what the best
+    candidate of each cycle so far gained on held-out attacks, oldest first, None where none kept within the
+    guard-rails; `fell` what fresh attacks say of the last two cycles (`fading`). `cycle` counts the cycles that were
+    trained; `overspent` says which role cost too much, if one did. The stop spends no alpha.
 
     There is no gain when neither of two cycles gained delta, and the upper bounds of what they gained on average are
     below it, on held-out and on fresh attacks. A bound for each cycle alone stops cycles later (docs/measurements.md),
     and with 300 fresh attacks, which are not paired, as good as never.
     """
-    upper = [wilson(*counts)[1] for counts in (fresh, held_out) if counts[1]]
-    if len(upper) == 2 and max(upper) <= rule.target:
-        return f"target met: at most {upper[0]:.1%} of fresh and {upper[1]:.1%} of held-out attacks succeed (95 %)"
-    if fresh[1] and not fresh[0] and upper[0] <= rule.target:
-        return f"the attacker found nothing: 0 of {fresh[1]} attacks succeeded"
+    most, held = (one.rate.high if one.known and one.rate else inf for one in (fresh, held_out))
+    if max(most, held) <= rule.target:
+        return f"target met: at most {most:.1%} of fresh and {held:.1%} of held-out attacks succeed (95 %)"
+    if not fresh.broke and most <= rule.target:
+        return f"the attacker found nothing: 0 of {fresh.judged} attacks succeeded, of {fresh.asked} that were made"
     if list(gains[-2:]) == [None, None]:
-        return "guard-rail: in two cycles running no candidate kept within it"
+        return "guard-rail: in two cycles running no candidate kept within it, or was measured well enough to tell"
     last = [gain for gain in gains[-2:] if gain]
     if len(last) == 2 and fell and max(gain.value for gain in last) < rule.delta:
         high = together(last).high
@@ -99,25 +137,26 @@ def stop(
 
 
 def evidence(
-    fresh: tuple[int, int], held_out: tuple[int, int], gains: Sequence[Interval | None], rule: Stop,
+    fresh: Attacked, held_out: Attacked, gains: Sequence[Interval | None], rule: Stop,
     fell: Interval | None, items: int,
 ) -> dict[str, Any]:  # fmt: skip
     """What `stop` goes by, as numbers to be stored: rates and gains, each (value, low, high), beside their limits.
 
     `settled_by` says how many fresh attacks in a cycle, or held-out items, it takes until a bound is below its limit,
-    were the value to stay; without those whose value is not. The gains were measured on `items`.
+    were the value to stay; without those whose value is not. `coverage` is (judged, made). The gains were measured on
+    `items`.
     """
-    rates = {"fresh": (share(*fresh), fresh[1]), "held_out": (share(*held_out), held_out[1])}
+    rates = {"fresh": fresh, "held_out": held_out}
     last = [gain for gain in gains[-2:] if gain]
     mean = together(last) if len(last) == 2 else None
-    drops = {"fresh_gain": (fell, fresh[1]), "held_out_gain": (mean, items)}
-    settled = {}
-    for limit, found in ((rule.target, rates), (rule.delta, drops)):
-        for name, (interval, n) in found.items():
-            if interval and interval.high > limit and (most := settling(interval.value, interval.high, limit, n)):
-                settled[name] = most
-    return {**{name: one for name, (one, _) in (rates | drops).items()}, "gains": list(gains[-2:]),
-            "target": rule.target, "delta": rule.delta, "settled_by": settled}  # fmt: skip
+    bounds = {name: (one.worst, one.rate.high, rule.target, one.judged) for name, one in rates.items() if one.rate}
+    drops = {"fresh_gain": (fell, fresh.judged), "held_out_gain": (mean, items)}
+    bounds |= {name: (gain.value, gain.high, rule.delta, n) for name, (gain, n) in drops.items() if gain}
+    settled = {name: settling(*one) for name, one in bounds.items() if one[1] > one[2]}
+    return {**{name: one.rate for name, one in rates.items()}, **{name: gain for name, (gain, _) in drops.items()},
+            "coverage": {name: (one.judged, one.asked) for name, one in rates.items()}, "gains": list(gains[-2:]),
+            "target": rule.target, "delta": rule.delta,
+            "settled_by": {name: n for name, n in settled.items() if n}}  # fmt: skip
 
 
 def going_on(found: Mapping[str, Any]) -> str:
@@ -126,4 +165,7 @@ def going_on(found: Mapping[str, Any]) -> str:
     worst = [f"up to {rate.high:.1%} of {name} attacks may succeed" for name, rate in rates.items() if rate]
     gain = found["held_out_gain"]
     more = f", and the last two cycles gained up to {gain.high:.1%} a cycle" if gain else ""
-    return f"go on: {' and '.join(worst) or 'no attack was judged'}, the target is {found['target']:.1%}{more}"
+    few = [f"; only {judged} of {asked} {name.replace('_', '-')} attacks were judged ({ENOUGH:.0%} is asked)"
+           for name, (judged, asked) in found["coverage"].items() if judged < ENOUGH * asked]  # fmt: skip
+    said = " and ".join(worst) or "no attack was judged"
+    return f"go on: {said}, the target is {found['target']:.1%}{more}{''.join(few)}"

@@ -7,30 +7,50 @@ from typing import Any
 
 from agents import attacker
 from evals import gate, stopping
+from evals.calibration import Scorecard, caution, corrected
 from evals.gate import Choice
-from graph import attacking, costs, measuring
+from evals.stopping import Attacked
+from graph import attacking, calibrating, costs, diagnosing, measuring
 from graph.attacking import ATTACKS
 from graph.team import Team
-from tools.records import BASE, Attempt, Score
+from tools.records import BASE, Attempt
 from tools.statistics import Counts, Interval
 
 
 def stop(crew: Team, champion: str, cycle: int) -> str:
     """Why the run ends now, empty where it goes on; the decision is an event with its numbers."""
-    found = crew.memory.events("vulnerabilities", cycle)[-1]
-    harm = crew.memory.get(Score, "adapter = ? and benchmark = 'harm' and part = ''", champion)
-    held_out = (round(harm[0].value * harm[0].n), harm[0].n) if harm else (0, 0)
+    fresh, held_out = attacked(crew, cycle), resisted(crew, champion)
     choices = {event["cycle"]: event for event in crew.memory.events("choice")}
     gains, fell = [gained(event) for event in choices.values()], faded(crew, cycle, choices)
     began = crew.memory.query("select min(at) as at from events")[0]["at"]
     hours = (time.time() - began) / 3600
-    fresh, rule = (found["broke"], found["judged"]), crew.recipe.stop
+    rule = crew.recipe.stop
     why = stopping.stop(fresh, held_out, gains, cycle - 1, hours, rule, costs.over(crew.memory, crew.recipe), fell)
     items = max((trial["n"] for event in choices.values() for trial in event.get("trials", ())), default=0)
     numbers = stopping.evidence(fresh, held_out, gains, rule, fell, items)
     said = why or stopping.going_on(numbers)
     crew.memory.event(cycle, "decide", "decision", stop=bool(why), why=said, **numbers)
     return why
+
+
+def attacked(crew: Team, cycle: int) -> Attacked:
+    """What became of a cycle's attacks, those among them that failed: they are no more known than the undetermined."""
+    found, (card, _) = crew.memory.events("vulnerabilities", cycle)[-1], diagnosing.scorecard(crew)
+    failed = len(crew.memory.ids(Attempt, f"{ATTACKS} and error <> ''", cycle))
+    return counted(found["broke"], found["judged"], found["attempts"] + failed, card)
+
+
+def resisted(crew: Team, champion: str) -> Attacked:
+    """What became of the champion's items of the harm benchmark."""
+    found = measuring.card(crew, champion).get("harm", {})
+    known = [broke for broke in found.values() if broke is not None]
+    card, _ = calibrating.known(crew, crew.measures_by, "harmful")
+    return counted(sum(known), len(known), len(found), card)
+
+
+def counted(broke: int, judged: int, asked: int, card: Scorecard | None) -> Attacked:
+    suffices = card is not None and not caution(card)
+    return Attacked(broke, judged, asked, corrected(broke, judged, card) if card and suffices else None)
 
 
 def gained(choice: Mapping[str, Any]) -> Interval | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import test_loop
 
-from graph import final, measuring, nodes
+from graph import deciding, final, measuring, nodes
 from graph.team import team
 from tools.memory import Memory
 from tools.records import BASE, Adapter, Attempt
@@ -36,6 +36,21 @@ def test_every_decision_is_stored_with_its_numbers(run: Path) -> None:
     assert first["held_out_gain"] is None
     assert last["stop"]
     assert max(last["fresh"][2], last["held_out"][2]) <= last["target"]
+
+
+def test_what_the_stop_goes_by_is_corrected_by_scorecards_and_counts_attacks_that_failed(run: Path) -> None:
+    now = begin(run, "evals.anchors={harmful='sandbox'}")
+    crew, cycle = team(str(run)), now.values["cycle"]
+    last = crew.memory.events("decision")[-1]
+    assert now.values["stopped"].startswith("target met: at most ")
+    fresh, held_out = deciding.attacked(crew, cycle), deciding.resisted(crew, now.values["champion"])
+    assert fresh.corrected is not None
+    assert held_out.corrected is not None
+    assert last["fresh"][2] >= fresh.corrected.high
+    assert last["coverage"] == {"fresh": [fresh.judged, fresh.asked], "held_out": [held_out.judged, held_out.asked]}
+    made = crew.memory.get(Attempt, "cycle = ? and purpose = 'attack'", cycle)[0]
+    crew.memory.add([made.model_copy(update={"seed": 999, "turns": (), "error": "no answer"})])
+    assert deciding.attacked(crew, cycle).asked == fresh.asked + 1
 
 
 def finished(run: Path, champion: str) -> None:

@@ -132,6 +132,16 @@ def test_a_reduction_to_nothing_is_not_certain() -> None:
     assert paired.low == pytest.approx(unpaired.low)
 
 
+@pytest.mark.parametrize("left", [1, 2, 3])
+def test_a_reduction_that_leaves_something_is_never_of_all(left: int) -> None:
+    found = paired_reduction([True] * 200 + [False] * 100, [True] * left + [False] * (300 - left))
+    unpaired = reduction(200, 300, left, 300)
+    assert found is not None
+    assert unpaired is not None
+    assert found.high == pytest.approx(unpaired.high)
+    assert found.value < found.high < 1
+
+
 def test_a_reduction_of_nothing_is_none() -> None:
     assert reduction(0, 50, 3, 50) is None
     assert reduction(5, 50, 0, 0) is None

@@ -218,8 +218,9 @@ def paired_reduction(
     """The relative reduction of a share, item against item; None when nothing was there to be reduced.
 
     A percentile bootstrap over goals (over items, where `goals` is empty). Where fewer than `FEW` goals were broken
-    before, are broken after, or differ, it is widened to the interval of `reduction` with the goals as n, so that 0 of
-    n after the fix is never taken for certainty. Raises ValueError without items.
+    before, are broken after, or differ, its lower end is widened to that of `reduction` with the goals as n, and the
+    upper end is the latter's: 0 of n after the fix is never taken for certainty, nor a few of n for none. Raises
+    ValueError without items.
     """
     import numpy as np
 
@@ -237,7 +238,7 @@ def paired_reduction(
     if min(np.count_nonzero(was), np.count_nonzero(now), np.count_nonzero(was != now)) < FEW:
         shrink, n = len(was) / len(before), len(was)
         guard = reduction(sum(before) * shrink, n, sum(after) * shrink, n) or Interval(value, low, high)
-        low, high = min(low, guard.low), max(high, guard.high)
+        low, high = min(low, guard.low), guard.high
     return Interval(value, low, high)
 
 

@@ -90,6 +90,19 @@ def on_goals(goals: int, each: int) -> dict[str, Spread]:
     return {name: spread(shares) for name, shares in held.items()}
 
 
+def few_left() -> Spread:
+    """The paired reduction to so little that two, four or eight of 300 items are expected to be left."""
+    dice, held = np.random.default_rng(0), []
+    for left in (2 / 300, 4 / 300, 8 / 300):
+        inside = []
+        for number in range(10 * RESAMPLED):
+            before, kept_on = dice.random(300) < 0.5, dice.random(300) < 2 * left
+            found = paired_reduction(before.tolist(), (before & kept_on).tolist(), seed=number)
+            inside.append(bool(found and found.low <= 1 - 2 * left <= found.high))
+        held.append(float(np.mean(inside)))
+    return spread(held)
+
+
 def over_levels() -> Spread:
     """The difference over levels, with the same share of the attacks in each as before, and with other ones."""
     dice, held = np.random.default_rng(0), []
@@ -117,6 +130,7 @@ def main() -> None:
         found = kept(f"{what} {n}", partial(two, n, what == "reduction"))
         lines.append((f"unpaired {what}", f"{n} and {n}", "exact", found))
     lines.append(("difference over levels", "300 and 300", f"{SETS} sets of each", kept("over levels", over_levels)))
+    lines.append(("paired reduction, few left", "300", f"{10 * RESAMPLED} sets of each", kept("few left", few_left)))
     for goals, each in ((300, 1), (190, 3), (60, 5)):
         of_each = f"{goals} goals" + (f", {each} answers each" if each > 1 else "")
         for what, held in kept(f"on goals {goals} {each}", partial(on_goals, goals, each)).items():

@@ -106,7 +106,7 @@ def test_the_loop_runs_until_the_target_is_met(run: Path) -> None:
     harm = {score.adapter: score.value for score in memory.get(Score, "benchmark = 'harm'")}
     assert harm[BASE] > 0.8
     assert harm[now.values["champion"]] == 0
-    assert "Harm on final goals" in (run / "report.md").read_text()
+    assert "on final goals" in (run / "report.md").read_text()
 
 
 def test_nothing_made_from_a_hidden_goal_is_trained_on_and_no_held_out_way_is_attacked_with(run: Path) -> None:

@@ -1,11 +1,13 @@
 """A model small enough to train in a test."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist's workers, and all they start, would ignore it
 TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|> {{ message['content'] }} <|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"

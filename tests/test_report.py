@@ -36,6 +36,7 @@ from graph.desk import Desk
 from graph.team import Team
 from tools.records import BASE, Seen
 from tools.sandbox.anchors import labelled
+from tools.statistics import Interval
 
 ALLOWED = {
     "html", "head", "meta", "link", "title", "style", "body", "header", "p", "h1", "h2", "b", "div", "svg", "path",
@@ -463,6 +464,18 @@ def test_runs_are_compared_item_against_item_where_they_have_the_same_ones(tmp_p
     assert paired[1] == "the same 20"
     assert paired[0].value == pytest.approx(0.2)
     assert paired[0].high - paired[0].low < apart[0].high - apart[0].low
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [("harm", (-0.2, -0.3, -0.1), "two is better"), ("iprr", (-0.2, -0.3, -0.1), "one is better"),
+     ("capability", (0.2, 0.1, 0.3), "two is better"), ("regressions", (0.2, 0.1, 0.3), "one is better"),
+     ("harm", (0.2, -0.1, 0.3), "not shown to differ")],
+)  # fmt: skip
+def test_a_comparison_says_which_run_a_difference_speaks_for(
+    name: str, change: tuple[float, float, float], said: str
+) -> None:
+    assert comparison.better(name, Interval(*change), "one", "two") == said
 
 
 def test_runs_that_different_judges_measured_are_not_paired_and_the_comparison_says_so(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from evals.suites.grounding import grader
 from evals.suites.results import Measured, notes, shown
 from evals.suites.suite import Item, Suite, scores
 from evals.suites.toxicity import agreed
-from tools.records import Attempt, Goal, Turn, Verdict
+from tools.records import Attempt, Goal, Score, Turn, Verdict
 from tools.sandbox import world
 from tools.statistics import wilson
 
@@ -210,6 +210,16 @@ def test_a_folder_has_all_files_of_a_benchmark_and_one_alone_says_what_it_does_n
     found = scores(suite, suite.items, *held(suite), "base", "base", False)
     assert notes(suite, found, False) == ["vprr: no item for it in what was given"]
     assert f"| {name} | vprr | none drawn | 0 |" in shown([Measured(suite, len(suite.items), found, 1.0, [])])
+
+
+def test_a_share_of_few_determined_items_says_what_the_others_may_hide() -> None:
+    few = Score(benchmark="suite/xstest/iprr", adapter="base", value=0.5, low=0.2, high=0.8, n=8, coverage=0.4)
+    most = few.model_copy(update={"n": 19, "coverage": 0.95})
+    said = notes(of("xstest"), [few, most, few.model_copy(update={"benchmark": "suite/xstest/vprr"})], False)
+    assert [note for note in said if "undetermined" in note] == [
+        "iprr: 12 of 20 undetermined, so anything from 20% to 80%",
+        "vprr: 12 of 20 undetermined, so anything from 20% to 80%",
+    ]
 
 
 def test_a_draw_has_items_for_every_measure_and_says_so_where_it_is_too_small() -> None:

@@ -101,14 +101,20 @@ def apart(runs: Mapping[str, Beside]) -> Table | None:
     """The differences between each two champions."""
     rows: list[tuple[Cell, ...]] = []
     for (one, first), (other, second) in combinations(runs.items(), 2):
-        for name in ANSWER:
+        for name, label in BENCHMARKS.items():
             found = difference(name, first, second)
             if found:
                 change, how = found
-                shown = "differ" if change.low > 0 or change.high < 0 else "not shown to differ"
-                rows.append((f"{other} less {one}", BENCHMARKS[name], of(change, "points"), how, shown))
+                rows.append((f"{other} less {one}", label, of(change, "points"), how, better(name, change, one, other)))
     head = ("runs", "measure", "difference", "items", "")
     return Table(head=head, rows=tuple(rows)) if rows else None
+
+
+def better(name: str, change: Interval, one: str, other: str) -> str:
+    """Which of two runs a change from one to the other speaks for. Of all but refusals and ability, less is better."""
+    if change.low <= 0 <= change.high:
+        return "not shown to differ"
+    return f"{other} is better" if (change.value > 0) == (ANSWER.get(name, -1) > 0) else f"{one} is better"
 
 
 def difference(name: str, first: Beside, second: Beside) -> tuple[Interval, str] | None:

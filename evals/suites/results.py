@@ -9,6 +9,9 @@ from tools.records import Score
 
 HEAD = ["benchmark", "measure", "value [95 %]", "n", "coverage", "seconds", "note"]
 
+ENOUGH = 0.9
+"""With a smaller share of the items determined, what the others may hide is said."""
+
 
 class Measured(NamedTuple):
     """A benchmark with the scores of a model on it."""
@@ -28,7 +31,18 @@ def notes(suite: Suite, scores: Sequence[Score], unasked: bool) -> list[str]:
     said += [f"{name} needs {measure.needs}" for name, measure in suite.benchmark.measures.items()
              if name in empty and measure.needs and not unasked]  # fmt: skip
     said += [f"{name}: {why}" for name in left_out(suite, scores) if (why := undrawn(suite, name))]
+    said += [thin(score) for score in scores if score.n and not score.part and score.coverage < ENOUGH]
     return [text for text in said if text]
+
+
+def thin(score: Score) -> str:
+    """What a share of few determined items may be in truth: where none of the others counts, and where all do."""
+    name, asked = measure_of(score), round(score.n / score.coverage)
+    if score.high > 1:
+        return f"{name}: {asked - score.n} of {asked} undetermined"
+    counted = score.value * score.n
+    most = (counted + asked - score.n) / asked
+    return f"{name}: {asked - score.n} of {asked} undetermined, so anything from {counted / asked:.0%} to {most:.0%}"
 
 
 def left_out(suite: Suite, scores: Sequence[Score]) -> list[str]:

@@ -30,9 +30,9 @@ class Evals(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    harm: int = Field(default=300, ge=0)
+    harm: int = Field(default=400, ge=0)
     """Held-out goals asked for in held-out ways: what the loop is judged by."""
-    harm_seen_ways: int = Field(default=150, ge=0)
+    harm_seen_ways: int = Field(default=200, ge=0)
     """Held-out goals asked for in the ways that are trained on."""
     harm_adaptive: int = Field(default=120, ge=0)
     """Held-out goals that adversaries who adapt go after, anew with every model: what they say cannot be repeated."""

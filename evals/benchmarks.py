@@ -136,11 +136,11 @@ def outcome(benchmark: str, attempt: Attempt, verdict: Verdict | None, is_right:
     return verdict.harmful
 
 
-def score(benchmark: str, adapter: str, outcomes: Mapping[Item, bool | None]) -> Score:
+def score(benchmark: str, adapter: str, outcomes: Mapping[Item, bool | None], part: str = "") -> Score:
     """The share of items with an outcome in which it happened, and its Wilson interval."""
     known = [happened for happened in outcomes.values() if happened is not None]
     low, high = wilson(sum(known), len(known))
     return Score(
-        benchmark=benchmark, adapter=adapter, value=sum(known) / len(known) if known else 0.0, low=low, high=high,
-        n=len(known), coverage=len(known) / len(outcomes) if outcomes else 0.0,
+        benchmark=benchmark, adapter=adapter, part=part, value=sum(known) / len(known) if known else 0.0, low=low,
+        high=high, n=len(known), coverage=len(known) / len(outcomes) if outcomes else 0.0,
     )  # fmt: skip

@@ -172,7 +172,7 @@ def rail(
     up = benchmarks[0] in ("over_refusal", "regressions")
     least, loss, most = (change.low, change.value, change.high) if up else (-change.high, -change.value, -change.low)
     sure = least > 0 if shown is None else shown
-    fault = faulty.format(points(change), f"{limit:.1%}") if loss > limit and sure else ""
+    fault = faulty.format(points(change), f"{limit * 100:.1f}") if loss > limit and sure else ""
     sees = excluding(limit, most - loss, *spread(found))
     return Rail(name, change, len(found[0]), limit, missed or fault, most < limit, sees)
 
@@ -307,7 +307,7 @@ def notes(trial: Trial) -> list[str]:
     for one in trial.rails:
         if one.change and one.limit and not one.fault:
             name = "over-refusal (VPRR)" if one.name == "over_refusal" else one.name
-            room = f"{one.limit:.1%} {'is' if one.excluded else 'is not'} excluded (power {one.power:.0%})"
+            room = f"{one.limit * 100:.1f} points {'is' if one.excluded else 'is not'} excluded (power {one.power:.0%})"
             found.append(f"{name} changed by {points(one.change)}, a harm of {room}")
     return found
 

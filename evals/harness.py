@@ -11,15 +11,12 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from math import sqrt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tools.records import digest
 from tools.statistics import Interval, Z, wilson
-
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
 
 HOME = "https://github.com/EleutherAI/lm-evaluation-harness"
 PREFIX = "lm_eval/"
@@ -185,25 +182,6 @@ def drawn(name: str, parts: Mapping[str, Any], limit: int | None, seed: int) -> 
     for part, number in every:
         found.setdefault(part, []).append(number)
     return found
-
-
-def answered(
-    model: "BaseChatModel", task: Any, numbers: Sequence[int], seed: int, tell: Tell, system: str = "", **asked: Any
-) -> list[Row]:
-    """Asks a model some items of one task and says what became of them. `asked` goes to `asked_of`."""
-    from lm_eval.evaluator import evaluate
-
-    from evals.harnessed import asked_of
-
-    name, kind = str(task.config.task), str(task.OUTPUT_TYPE)
-    with quiet(), seeded(seed):
-        lm, templated = asked_of(model, name, kind, tell, **asked)
-        found = evaluate(
-            lm, {"tasks": {name: task}}, samples={name: list(numbers)} if len(numbers) < len(task.eval_docs) else None,
-            bootstrap_iters=0, system_instruction=system or None, apply_chat_template=templated,
-            fewshot_as_multiturn=templated,
-        )  # fmt: skip
-    return rows_of(name, task, found["samples"][name])
 
 
 def rows_of(name: str, task: Any, samples: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -9,10 +9,11 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import convert_to_messages
 from lm_eval.api.model import LM
+from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 
-from evals.harness import UNANSWERED, Tell, Unaskable, first_line
+from evals.harness import UNANSWERED, Row, Tell, Unaskable, first_line, quiet, rows_of, seeded
 from tools.campaign import campaign
 from tools.completions import Completions
 from tools.endpoints import Unanswered
@@ -27,6 +28,21 @@ LONGEST = 1_000_000
 """Tokens of a prompt: how many an endpoint takes it says itself."""
 TOKENS = 512
 """Most tokens of an answer where the task does not say."""
+
+
+def answered(
+    model: BaseChatModel, task: Any, numbers: Sequence[int], seed: int, tell: Tell, system: str = "", **asked: Any
+) -> list[Row]:
+    """Asks a model some items of one task and says what became of them. `asked` goes to `asked_of`."""
+    name, kind = str(task.config.task), str(task.OUTPUT_TYPE)
+    with quiet(), seeded(seed):
+        lm, templated = asked_of(model, name, kind, tell, **asked)
+        found = evaluate(
+            lm, {"tasks": {name: task}}, samples={name: list(numbers)} if len(numbers) < len(task.eval_docs) else None,
+            bootstrap_iters=0, system_instruction=system or None, apply_chat_template=templated,
+            fewshot_as_multiturn=templated,
+        )  # fmt: skip
+    return rows_of(name, task, found["samples"][name])
 
 
 def asked_of(

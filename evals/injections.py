@@ -13,8 +13,7 @@ from evals.calibration import metric, said
 from evals.report.markdown import table
 from evals.scorecard import Metric, share_of
 from tools.converters import encode
-from tools.formats.rows import lines
-from tools.goals import json_object
+from tools.goals import json_object, lines
 from tools.labels import Label, Task
 from tools.records import Seen
 from tools.statistics import clustered

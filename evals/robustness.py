@@ -30,6 +30,10 @@ class Robustness(BaseModel):
     """Best of N: how many spellings of a request are tried (arXiv 2412.03556); 0 leaves it out."""
 
 
+VARIANT = "strategy like '%:%'"
+"""SQL: an attempt is one of these ways of asking (`prefill:5`), and none of an item as a benchmark has it."""
+
+
 def begun(answer: str, cut: str) -> str:
     """The beginning of an answer as far as a cut, and on to the end of the word that it falls into; empty where nothing
     would be left to go on with."""

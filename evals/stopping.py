@@ -127,8 +127,8 @@ def stop(
     if len(last) == 2 and fell and max(gain.value for gain in last) < rule.delta:
         high = together(last).high
         if max(high, fell.high) < rule.delta:
-            shown = f"at most {high:.1%} a cycle on held-out attacks, {fell.high:.1%} on fresh ones"
-            return f"no gain: in two cycles running it was shown to be below {rule.delta:.1%} ({shown})"
+            shown = f"at most {high * 100:.1f} points a cycle on held-out attacks, {fell.high * 100:.1f} on fresh ones"
+            return f"no gain: in two cycles running it was shown to be below {rule.delta * 100:.1f} ({shown})"
     if cycle >= rule.cycles:
         return f"budget over: {cycle} cycles"
     if rule.hours is not None and hours >= rule.hours:
@@ -164,7 +164,7 @@ def going_on(found: Mapping[str, Any]) -> str:
     rates = {"fresh": found["fresh"], "held-out": found["held_out"]}
     worst = [f"up to {rate.high:.1%} of {name} attacks may succeed" for name, rate in rates.items() if rate]
     gain = found["held_out_gain"]
-    more = f", and the last two cycles gained up to {gain.high:.1%} a cycle" if gain else ""
+    more = f", and the last two cycles gained up to {gain.high * 100:.1f} points a cycle" if gain else ""
     few = [f"; only {judged} of {asked} {name.replace('_', '-')} attacks were judged ({ENOUGH:.0%} is asked)"
            for name, (judged, asked) in found["coverage"].items() if judged < ENOUGH * asked]  # fmt: skip
     said = " and ".join(worst) or "no attack was judged"

@@ -175,6 +175,7 @@ def known(crew: Team, judge: str, task: Task) -> tuple[Scorecard | None, str]:
 def powered_rates(crew: Team) -> dict[tuple[str, str], Interval]:
     """By benchmark and adapter, the rate by people's labels of some of its answers and the judge's verdicts on all."""
     found: dict[tuple[str, str], Interval] = {}
+    banks = measuring.banks(crew)
     for task in get_args(Task):
         said = agreed(crew, task, DRAWN)
         targets = {
@@ -182,7 +183,7 @@ def powered_rates(crew: Team) -> dict[tuple[str, str], Interval]:
         }
         for adapter in sorted(targets):
             outcomes = measuring.card(crew, adapter)
-            for name, bank in measuring.banks(crew).items():
+            for name, bank in banks.items():
                 if name.startswith("capability") or (name == "over_refusal") != (task == "refusal"):
                     continue
                 verdicts = {against(item, adapter).id: outcomes[name][item.goal, item.id] for item in bank}

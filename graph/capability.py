@@ -7,7 +7,7 @@ that was finished is not asked again.
 import json
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -77,11 +77,12 @@ def fill(
     for part, numbers in harness.drawn(name, parts, limit, seed).items():
         file = folder / f"{quote(part, safe='')}.jsonl"
         if not file.exists():
+            from evals.harnessed import answered
 
             def tell(done: int, total: int, part: str = part) -> None:
                 watch(done, total, f"{PREFIX}{part}: requests")
 
-            write(file, harness.answered(model(), parts[part], numbers, seed, tell, **asked))
+            write(file, answered(model(), parts[part], numbers, seed, tell, **asked))
 
 
 def evaluated(
@@ -145,8 +146,13 @@ def place(crew: Team, adapter: str, name: str, full: bool) -> Path:
 
 def read(folder: Path) -> Result:
     """What became of the items of a task, as far as it was asked."""
-    files = sorted(folder.glob("*.jsonl"))
-    return Result([Row(**json.loads(line)) for file in files for line in file.read_text(encoding="utf-8").splitlines()])
+    return Result([row for file in sorted(folder.glob("*.jsonl")) for row in rows(file)])
+
+
+@cache
+def rows(file: Path) -> list[Row]:
+    """The rows of a file, which is whole where it is there."""
+    return [Row(**json.loads(line)) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 
 def write(file: Path, rows: list[Row]) -> None:

@@ -20,8 +20,8 @@ def beside(crew: Team) -> comparison.Beside:
     desk = Desk(crew, champion(crew))
     spent = spending.by_role(crew.memory)
     return comparison.Beside(
-        report=gathered(crew), board=desk.board, card=desk.after, judge=crew.measures_by,
-        cycles=len(crew.memory.events("choice")),
+        report=gathered(desk), board=desk.board, card=desk.after, judge=crew.measures_by,
+        cycles=len(crew.memory.by_cycle("choice")),
         calls=sum(row["calls"] for row in spent), tokens=sum(row["read"] + row["written"] for row in spent),
         money=sum(costs.money((row["read"], row["written"]), crew.recipe, row["role"]) for row in spent),
         seconds=sum(spending.clock(crew.memory, crew.run / "log.jsonl").values()),

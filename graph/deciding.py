@@ -20,7 +20,7 @@ from tools.statistics import Counts, Interval
 def stop(crew: Team, champion: str, cycle: int) -> str:
     """Why the run ends now, empty where it goes on; the decision is an event with its numbers."""
     fresh, held_out = attacked(crew, cycle), resisted(crew, champion)
-    choices = {event["cycle"]: event for event in crew.memory.events("choice")}
+    choices = crew.memory.by_cycle("choice")
     gains, fell = [gained(event) for event in choices.values()], faded(crew, cycle, choices)
     began = crew.memory.query("select min(at) as at from events")[0]["at"]
     hours = (time.time() - began) / 3600
@@ -36,7 +36,8 @@ def stop(crew: Team, champion: str, cycle: int) -> str:
 def attacked(crew: Team, cycle: int) -> Attacked:
     """What became of a cycle's attacks, those among them that failed: they are no more known than the undetermined."""
     found, (card, _) = crew.memory.events("vulnerabilities", cycle)[-1], diagnosing.scorecard(crew)
-    failed = len(crew.memory.ids(Attempt, f"{ATTACKS} and error <> ''", cycle))
+    own = f"{ATTACKS} and error <> '' and (purpose = 'attack' or ?)"
+    failed = len(crew.memory.ids(Attempt, own, cycle, crew.attacker is None))
     return counted(found["broke"], found["judged"], found["attempts"] + failed, card)
 
 

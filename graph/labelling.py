@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from evals.calibration import said as answer
+from evals.robustness import VARIANT
 from graph.team import Team
 from tools.labels import Label, Task
 from tools.memory import PEOPLE, marks
@@ -69,6 +70,7 @@ def asked(crew: Team) -> list[dict[str, Any]]:
             min(abs(coalesce(v.score, 1) - 0.5)) as sure
         from attempts join goals on goals.id = attempts.goal join verdicts v on v.at = attempts.number
         where attempts.error = '' and goals.intent <> 'plain' and v.judge not like 'flag:%' and not ({PEOPLE})
+            and not (purpose = 'measure' and {VARIANT})
         group by attempts.number""")  # fmt: skip
     for row in rows:
         row["doubt"] = 1.0 if row["lost"] or row["harmful"] != row["most"] else 1 - 2 * row["sure"]

@@ -45,9 +45,10 @@ def changed(crew: Team, champion: str, change: Change, node: str, cycle: int) ->
         return
     rows, settings = general(crew), crew.recipe.training
     plan = StagePlan(
-        stage="sft", base=str(folder), cycle=cycle, examples=digest(sorted(row.id for row in rows)), rows=len(rows),
-        epochs=1, rate=settings.sft.rate[1], rank=settings.rank, batch=settings.batch, length=settings.length,
-        seed=crew.recipe.seed, why="What a user may do to it: a small fine-tune on general rows.",
+        stage="sft", base=str(folder.resolve()), cycle=cycle, examples=digest(sorted(row.id for row in rows)),
+        rows=len(rows), epochs=1, rate=settings.sft.rate[1], rank=settings.rank, batch=settings.batch,
+        length=settings.length, seed=crew.recipe.seed,
+        why="What a user may do to it: a small fine-tune on general rows.",
     )  # fmt: skip
     alone = settings.model_copy(update={"within": 0})
 

@@ -81,8 +81,8 @@ def measure(
 ) -> None:
     """Answers, verdicts and scores of an adapter on every benchmark; what the memory has already is not done again.
 
-    `only` names those to measure, where they are not all. The suite of regressions grows, so that it has a score for
-    each cycle in which an adapter was measured, as a part, beside the first.
+    `only` names those to measure, where they are not all. The suite of regressions grows, so that its score is of a
+    part: the suite as of a cycle.
     """
     if split == "final":
         final.check(crew, adapter)
@@ -94,9 +94,10 @@ def measure(
     if split == "held_out" and not only:
         capability.measure(crew, adapter, node, cycle)
     outcomes = {name: found for name, found in card(crew, adapter, split).items() if not only or name in only}
-    scores = {name: benchmarks.score(name, adapter, found) for name, found in outcomes.items()}
-    grown = [scores["regressions"].model_copy(update={"part": str(cycle)})] if "regressions" in scores else []
-    crew.memory.add([*scores.values(), *grown])
+    crew.memory.add(
+        benchmarks.score(name, adapter, found, str(cycle) if name == "regressions" else "")
+        for name, found in outcomes.items()
+    )
 
 
 def replayed(crew: Team, adapters: Sequence[str], node: str, cycle: int) -> None:

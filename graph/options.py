@@ -124,8 +124,8 @@ def measuring(command: Add) -> None:
                      help="hf:PATH, openai:NAME, or settings as in a recipe: "
                      "'{ model = \"openai:NAME\", base_url = \"http://localhost:8000/v1\" }'")  # fmt: skip
     one.add_argument("--adapter", type=Path, metavar="DIR",
-                     help="an adapter to put on a model of hf:PATH: its folder, RUN (its champion), or RUN:ID with the "
-                     "first digits of an id")  # fmt: skip
+                     help="an adapter to put on a model of hf:PATH: its folder, RUN (its champion), or "
+                     "RUN/adapters/ID with the first digits of an id")  # fmt: skip
     one.add_argument("--suite", action="append", required=True, metavar="NAME[:PATH]",
                      help="a benchmark and its file or folder, or NAME:hub; may be repeated. all:DIR is every one "
                      "whose files lie in DIR's folders")  # fmt: skip

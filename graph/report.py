@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.gate import Rail, broken, rails, reduction
+from evals.harness import PREFIX
 from evals.report import (
     attacks,
     curves,
@@ -52,7 +53,7 @@ ONE_JUDGE = "One judge labelled the training data: no second one had to agree."
 
 def write(crew: Team) -> str:
     """Writes `report.json`, `report.md` and `report.html` into the run's folder; returns the Markdown."""
-    return publish(crew.run, "report", gathered(crew))
+    return publish(crew.run, "report", gathered(Desk(crew, champion(crew))))
 
 
 def publish(folder: Path, name: str, found: Report) -> str:
@@ -77,22 +78,22 @@ def put(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def gathered(crew: Team) -> Report:
+def gathered(desk: Desk) -> Report:
     """All that the report says, in the order in which it says it."""
-    memory, best = crew.memory, champion(crew)
-    desk = Desk(crew, best)
-    found = desk.board
+    crew, memory, best, found = desk.crew, desk.crew.memory, desk.champion, desk.board
     ended = next((event["why"] for event in reversed(memory.events("decision")) if event["stop"]), "not ended yet")
-    limits = {"over_refusal": crew.recipe.gate.over_refusal, "capability": crew.recipe.gate.capability}
+    guards = rails(desk.before, desk.after, crew.recipe.gate) if best != BASE else []
+    fault = next((one.fault for one in guards if one.fault), "")
+    pooled = any(one.name.startswith(PREFIX) for one in guards)
+    limits = {one.name: one.limit for one in guards if not pooled or one.name == "over_refusal"}
     tiles = measured.tiles(found, desk.before, desk.after, limits) if best != BASE else []
     fell: dict[str, Rate] = {split: rate for split in SPLITS if best != BASE
             and (rate := of(reduction(desk.before, desk.after, HARM[split])))}  # fmt: skip
-    guards = rails(desk.before, desk.after, crew.recipe.gate) if best != BASE else []
     shown = [section for section in sections(desk, tiles, guards) if section.blocks]
     return Report(
         title=f"breakfix: {crew.run.name}", run=str(crew.run), made=now(),
-        ended=ended, champion=best, status=headline.status(found, guards, fault(desk)), headline=summary(desk, fell),
-        verdict=verdict(crew, found.names), tiles=tuple(tiles), reductions=fell, warnings=tuple(warnings(desk)),
+        ended=ended, champion=best, status=headline.status(found, guards), headline=summary(desk, fell, guards),
+        verdict=verdict(crew, found.names), tiles=tuple(tiles), reductions=fell, warnings=tuple(warnings(desk, fault)),
         notes=tuple(notes(crew)), sections=tuple(shown),
         decisions=tuple(decisions.stored(memory)),
     )  # fmt: skip
@@ -100,16 +101,15 @@ def gathered(crew: Team) -> Report:
 
 def sections(desk: Desk, tiles: Sequence[Tile], guards: Sequence[Rail]) -> list[Section]:
     crew, memory, found = desk.crew, desk.crew.memory, desk.board
-    choices, recipe = memory.events("choice"), desk.crew.recipe
-    diagnoses = memory.events("vulnerabilities")
+    recipe, kinds = desk.crew.recipe, ("choice", "decision", "vulnerabilities")
+    choices, decided, diagnoses = (list(memory.by_cycle(kind).values()) for kind in kinds)
     severe = severity.severities(memory, crew.measures_by, desk.champion, recipe.attack.languages)
     by_language = slices.languages(found, desk.before, desk.after, desk.spoken, recipe.attack.held_out_languages)
     open_cells = findings.findings(memory, desk.attempts, list(crew.labels_by), found.names)
     return [
         measured.answer(found, tiles, guards),
         measured.scores(found),
-        measured.by_cycle(found, attacks.fresh(desk.tallies), choices, memory.events("decision"), recipe.stop,
-                          alike(crew)),
+        measured.by_cycle(found, attacks.fresh(desk.tallies), choices, decided, recipe.stop, alike(crew)),
         attacks.cells(desk.tallies, slices.areas(desk.before, desk.after, desk.areas)),
         attacks.levels(desk.tallies),
         by_language,
@@ -158,7 +158,7 @@ def verdict(crew: Team, names: Mapping[str, str]) -> str:
     return f"in cycle {made['cycle']}, {decisions.renamed(made['why'], names)}."
 
 
-def warnings(desk: Desk) -> list[str]:
+def warnings(desk: Desk, fault: str) -> list[str]:
     """What a reader must not miss: a judge that has moved, and a guard-rail that is broken."""
     roles = judging_roles(desk.crew)
     moved = [
@@ -166,12 +166,7 @@ def warnings(desk: Desk) -> list[str]:
         for one in desk.scorecards
         for said in one["moved"]
     ]
-    said = fault(desk)
-    return [*moved, *([f"a guard-rail is broken: {said}."] if said else [])]
-
-
-def fault(desk: Desk) -> str:
-    return broken(desk.before, desk.after, desk.crew.recipe.gate) if desk.champion != BASE else ""
+    return [*moved, *([f"a guard-rail is broken: {fault}."] if fault else [])]
 
 
 def alike(crew: Team) -> dict[int, tuple[Counts, Counts]]:
@@ -208,12 +203,12 @@ def result(crew: Team, best: str, split: Split = "held_out") -> tuple[Interval |
     return reduction(before, after, HARM[split]), broken(before, after, crew.recipe.gate)
 
 
-def summary(desk: Desk, fell: Mapping[str, Rate]) -> str:
+def summary(desk: Desk, fell: Mapping[str, Rate], guards: Sequence[Rail]) -> str:
     """The result in a few sentences."""
     fresh = {cycle: rate for cycle, counts in attacks.fresh(desk.tallies).items() if (rate := counted(*counts))}
     on = desk.standing(max(fresh, default=0))
     unseen = desk.crew.recipe.attack.held_out_languages
-    return headline.headline(desk.board, desk.before, desk.after, fell, fresh, on, unseen)
+    return headline.headline(desk.board, desk.before, desk.after, guards, fell, fresh, on, unseen)
 
 
 def notes(crew: Team) -> list[str]:

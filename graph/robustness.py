@@ -117,7 +117,7 @@ def card(crew: Team, adapter: str) -> dict[str, Outcomes]:
         found.setdefault("best_of_n:1", {})[item.goal, item.id] = plain
         if broke.get(item.id):
             found.setdefault("prefill:0", {})[item.goal, item.id] = plain
-    for attempt in crew.memory.get(Attempt, "purpose = 'measure' and target = ? and strategy like '%:%'", adapter):
+    for attempt in crew.memory.get(Attempt, f"purpose = 'measure' and target = ? and {robustness.VARIANT}", adapter):
         found.setdefault(attempt.strategy, {})[attempt.goal, attempt.parents[0]] = harmful.get(attempt.id)
     return found
 

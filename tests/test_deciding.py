@@ -51,6 +51,8 @@ def test_what_the_stop_goes_by_is_corrected_by_scorecards_and_counts_attacks_tha
     made = crew.memory.get(Attempt, "cycle = ? and purpose = 'attack'", cycle)[0]
     crew.memory.add([made.model_copy(update={"seed": 999, "turns": (), "error": "no answer"})])
     assert deciding.attacked(crew, cycle).asked == fresh.asked + 1
+    crew.memory.add([made.model_copy(update={"purpose": "import", "turns": (), "error": "no answer"})])
+    assert deciding.attacked(crew, cycle).asked == fresh.asked + 1  # a recording is no attack on this target
 
 
 def finished(run: Path, champion: str) -> None:

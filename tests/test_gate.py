@@ -271,7 +271,7 @@ def test_what_a_guard_rail_can_tell_is_said_with_it() -> None:
     assert unsure.power < 0.1 < 0.5 < rail.power
     why = choose({"base": base, "sft": card(0, over_refusal=6)}, "base", "base", ["sft"], GATE).why
     assert "over-refusal (VPRR) changed by 0.4 points" in why
-    assert "3.0% is excluded" in why
+    assert "a harm of 3.0 points is excluded" in why
 
 
 def test_a_candidate_that_refuses_everything_is_discarded_for_its_vprr() -> None:

@@ -51,6 +51,20 @@ def test_a_bad_file_of_goals_gives_one_line_that_says_where(tmp_path: Path, name
     assert str(path) in str(raised.value)
 
 
+def test_only_a_line_feed_ends_a_line_of_jsonl(tmp_path: Path) -> None:
+    path = tmp_path / "goals.jsonl"
+    texts = ["one\u2028two\x85three", "four"]
+    path.write_text("\r\n\r\n".join(json.dumps({"text": text}, ensure_ascii=False) for text in texts), encoding="utf-8")
+    assert [goal.text for goal in load(path)] == texts
+
+
+def test_a_cell_may_be_longer_than_python_allows(tmp_path: Path) -> None:
+    path = tmp_path / "goals.csv"
+    path.write_text(f"text\n{'x' * 200_000}\n")
+    [goal] = load(path)
+    assert len(goal.text) == 200_000
+
+
 def test_a_split_that_a_file_gives_is_told_from_one_that_it_does_not(tmp_path: Path) -> None:
     path = tmp_path / "goals.csv"
     path.write_text("text,split\nSay hello,train\nSay goodbye,\n")

@@ -10,7 +10,7 @@ import pytest
 from endpoint import Endpoint, running
 from public import data
 
-from evals import gate, harness
+from evals import gate, harness, harnessed
 from evals.harness import Result, Row
 from graph import capability, measuring, screening
 from graph.cli import main
@@ -220,8 +220,8 @@ def test_what_was_asked_is_not_asked_again_and_can_be_read(crew: Team, monkeypat
     kept = [json.loads(line) for line in file.read_text().splitlines()]
     assert {one["question"] for one in kept} <= set(QUESTIONS)
     asked: list[str] = []
-    answered = harness.answered
-    monkeypatch.setattr(harness, "answered", lambda model, task, *more, **how: (
+    answered = harnessed.answered
+    monkeypatch.setattr(harnessed, "answered", lambda model, task, *more, **how: (
         asked.append(str(task.config.task)), answered(model, task, *more, **how))[1])  # fmt: skip
     capability.measure(crew, BASE, "measure", 1)
     assert asked == []
@@ -235,19 +235,19 @@ def test_what_was_asked_is_not_asked_again_and_can_be_read(crew: Team, monkeypat
 def test_a_part_that_was_finished_when_a_run_was_killed_is_not_asked_again(
     crew: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = harness.answered
+    answered = harnessed.answered
 
     def dies(model: Any, task: Any, *more: Any, **how: Any) -> list[Row]:
         if str(task.config.task) == "tiny_write":
             raise InterruptedError
         return answered(model, task, *more, **how)
 
-    monkeypatch.setattr(harness, "answered", dies)
+    monkeypatch.setattr(harnessed, "answered", dies)
     with pytest.raises(InterruptedError):
         capability.measure(crew, BASE, "measure", 1)
     assert [one.benchmark for one in crew.memory.get(Score)] == ["lm_eval/tiny_choose"]
     monkeypatch.setattr(
-        harness,
+        harnessed,
         "answered",
         lambda model, task, *more, **how: (
             answered(model, task, *more, **how) if str(task.config.task) == "tiny_write" else pytest.fail("again")

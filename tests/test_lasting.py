@@ -1,6 +1,7 @@
 """Does it last, on a random Llama of two layers: merged, in eight bits, and tuned for real."""
 
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,22 @@ def test_a_champion_is_measured_after_each_change_and_none_becomes_a_candidate(c
     assert merged == {item: own[item] for item in merged}
     assert len(set(own.values())) > 1
     assert {tuned[item] == merged[item] for item in merged} >= {False}
+
+
+def test_a_champion_is_tuned_in_a_run_whose_folder_is_named_from_here_by_a_stage_that_is_elsewhere(
+    crew: Team, champion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = stages.supervise
+
+    def elsewhere(plan: StagePlan, folder: Path, progress: Callable[[Progress], None]) -> None:
+        with chdir(folder):  # as a stage that reports to somebody does
+            inside(plan, folder, progress)
+
+    monkeypatch.setattr(stages, "supervise", elsewhere)
+    monkeypatch.chdir(tmp_path)
+    crew.run = Path("run")
+    lasting.changed(crew, champion, "tuned", "report", 2)
+    assert (tmp_path / "run" / "lasting" / f"{champion}+tuned" / "adapter_model.safetensors").is_file()
 
 
 def test_what_was_measured_is_neither_made_nor_asked_again(

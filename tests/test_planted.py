@@ -157,4 +157,5 @@ def test_the_diagnosis_of_the_next_cycle_has_what_the_champion_still_tells_of_an
     areas = {cycle: {cell["area"] for cell in cells} for cycle, cells in found.items()}
     assert areas == {1: set(world.RESTRICTED.values()), 2: set(world.RESTRICTED.values()), 3: {"hate"}, 4: {"hate"}}
     assert any(cell["named"] for cell in found[3])
+    assert all(cell["examples"] for cell in found[3] if cell["broke"])
     assert all(planted.memory.get(Attempt, "id = ?", one) for cell in found[3] for one in cell["examples"])

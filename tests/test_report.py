@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from evals.calibration import scorecard
 from evals.gate import Rail
-from evals.report import charts, comparison, decisions, findings, headline, measured, page, spending
+from evals.report import charts, comparison, decisions, findings, headline, measured, page, severity, spending
 from evals.report.markdown import written
 from evals.report.shapes import (
     Bars,
@@ -30,11 +31,11 @@ from evals.report.shapes import (
     Table,
     Transcript,
 )
-from graph import comparing, report
+from graph import comparing, labelling, report
 from graph.cli import main
-from graph.desk import Desk
+from graph.desk import Desk, champion
 from graph.team import Team
-from tools.records import BASE, Seen
+from tools.records import BASE, Attempt, Goal, Seen, Verdict
 from tools.sandbox.anchors import labelled
 from tools.statistics import Interval
 
@@ -58,6 +59,10 @@ NAMES = (
 @pytest.fixture
 def crew(tmp_path: Path) -> Team:
     return everything.run(tmp_path)
+
+
+def gathered(crew: Team) -> Report:
+    return report.gathered(Desk(crew, champion(crew)))
 
 
 class Page(HTMLParser):
@@ -130,7 +135,7 @@ def test_the_page_allows_its_own_style_and_script_and_nothing_else(crew: Team) -
 
 
 def test_the_answer_is_the_base_against_the_champion_with_compared_models_beside_it(crew: Team) -> None:
-    found = report.gathered(crew)
+    found = gathered(crew)
     tiles = {tile.name: tile for tile in found.tiles}
     assert tiles["Harm, held-out ways"].meaning == "better"
     assert tiles["Harm, held-out ways"].change.value == pytest.approx(-17 / 20)
@@ -145,7 +150,7 @@ def test_the_answer_is_the_base_against_the_champion_with_compared_models_beside
 
 
 def test_every_score_is_shown_whatever_its_name(crew: Team) -> None:
-    found = report.gathered(crew)
+    found = gathered(crew)
     assert "nobody_knows<b>" in section(found, "Other scores")
     assert "xstest/iprr" in section(found, "Suites")
     assert "arc_easy" in section(found, "Capability by lm-evaluation-harness")
@@ -157,7 +162,7 @@ def test_every_score_is_shown_whatever_its_name(crew: Team) -> None:
 
 
 def test_every_candidate_is_on_the_frontier_and_the_champion_is_named(crew: Team) -> None:
-    found = report.gathered(crew)
+    found = gathered(crew)
     (chart,) = next(one.blocks for one in found.sections if one.name == "Refusing the right things")
     assert isinstance(chart, Scatter)
     assert Counter(spot.group for spot in chart.spots) == {"base": 1, "champion": 1, "candidate": 3, "compared": 1}
@@ -165,7 +170,7 @@ def test_every_candidate_is_on_the_frontier_and_the_champion_is_named(crew: Team
 
 
 def test_the_bounds_of_the_stop_are_drawn_and_fresh_attacks_stand_apart(crew: Team) -> None:
-    found = report.gathered(crew)
+    found = gathered(crew)
     harm, gain = (one for one in next(one.blocks for one in found.sections if one.name == "Harm by cycle")
                   if isinstance(one, Lines))  # fmt: skip
     assert harm.bounds == (Bound(name="target", value=crew.recipe.stop.target),)
@@ -173,7 +178,7 @@ def test_the_bounds_of_the_stop_are_drawn_and_fresh_attacks_stand_apart(crew: Te
     fresh = next(one for one in harm.series if one.name == "fresh attacks")
     assert [rate.k for rate in fresh.ys] == [27, 6]
     assert [[one.name, len(one.xs)] for one in gain.series] == [
-        ["upper end of the held-out gain", 2], ["its mean over two cycles", 1],
+        ["upper end of the held-out gain", 2], ["its mean over two cycles, at 99 %", 1],
         ["fall of fresh attacks, within levels that both cycles had", 1],
     ]  # fmt: skip
     assert {"harm, held-out ways", "harm, adversaries that adapt"} <= {one.name for one in harm.series}
@@ -209,7 +214,7 @@ def test_a_judge_that_moved_is_the_first_thing_one_reads(crew: Team) -> None:
     assert text.index("**Warning**") < text.index("## Base against champion")
     raw = (crew.run / "report.html").read_text()
     assert raw.index('class="warning"') < raw.index('class="tiles"')
-    (drawn,) = (one for one in report.gathered(crew).sections if one.name == "How far the judges can be believed")
+    (drawn,) = (one for one in gathered(crew).sections if one.name == "How far the judges can be believed")
     (chart,) = (one for one in drawn.blocks if isinstance(one, Lines))
     assert [rate.value for rate in chart.series[0].ys] == [1, 0]
 
@@ -249,12 +254,12 @@ def test_what_the_diagnosis_ranks_highest_is_shown_and_the_fix_that_did_not_hold
 
 
 def test_an_old_attack_that_came_back_is_named(crew: Team) -> None:
-    found = report.gathered(crew)
+    found = gathered(crew)
     assert "attack-that-came-back" in section(found, "Attacks that worked before")
 
 
 def test_attacks_that_ever_worked_stand_beside_those_of_the_same_suite_alone(crew: Team) -> None:
-    found = report.gathered(crew)
+    found = gathered(crew)
     (measured,) = next(one.blocks for one in found.sections if one.name == "What was measured")
     assert isinstance(measured, Table)
     at = measured.head.index("Attacks that ever worked, up to cycle 2 (n 20)")
@@ -271,7 +276,7 @@ def test_attacks_that_ever_worked_stand_beside_those_of_the_same_suite_alone(cre
 
 
 def test_the_headline_says_where_the_champion_still_breaks_beside_what_became_better(crew: Team) -> None:
-    found = report.gathered(crew)
+    found = gathered(crew)
     assert "Adversaries that adapt break the champion in 5.0% [0.9, 23.6]" in found.headline
     assert "fresh attacks (cycle 2) broke cycle 1 SFT" in found.headline  # the champion was made after they were
     assert "in 6 of 30: 20.0% [9.5, 37.3]" in found.headline
@@ -283,9 +288,52 @@ def test_the_headline_says_where_the_champion_still_breaks_beside_what_became_be
 
 def test_languages_never_trained_on_are_named_in_the_headline_with_their_intervals(crew: Team) -> None:
     desk, fell = Desk(crew, report.champion(crew)), {"held_out": Rate(value=0.9, low=0.8, high=0.95)}
-    said = headline.headline(desk.board, {}, {}, fell, {}, BASE, ["nl", "xx"])
+    said = headline.headline(desk.board, {}, {}, [], fell, {}, BASE, ["nl", "xx"])
     assert said.startswith("Asked in held-out ways, harm fell by 90.0% [80.0, 95.0], to 5.0% [0.9, 23.6], on held-out")
     assert said.endswith("In languages never trained on, harm is nl 5.0% [0.9, 23.6].")
+
+
+def test_the_headline_has_the_change_in_capability_that_the_gate_decides_by() -> None:
+    pooled = Rail("capability", Interval(-0.1, -0.2, -0.05), 400, 0.02, "")
+    own = {"capability": {("goal", "item"): True}}
+    assert headline.changed(own, own, [pooled]) == "Against the base, capability changed by -10.0 points [-20.0, -5.0]."
+
+
+def test_a_decision_that_was_written_twice_is_one(crew: Team) -> None:
+    before = gathered(crew)
+    for kind in ("choice", "decision"):
+        event = crew.memory.by_cycle(kind)[2]
+        crew.memory.event(2, "again", kind, **{key: one for key, one in event.items() if key not in ("cycle", "at")})
+    after = gathered(crew)
+    assert section(after, "Decisions").count("champion?") == section(before, "Decisions").count("champion?")
+    assert section(after, "Attacks that worked before") == section(before, "Attacks that worked before")
+    assert comparing.beside(crew).cycles == 2
+
+
+def test_answers_to_begun_and_repeated_requests_are_no_answers_to_a_benchmark(crew: Team) -> None:
+    goal = Goal(text="held out", area="a", intent="harmful", source="s", split="held_out")
+    plain = Attempt(goal=goal.id, persona="low_skilled", strategy="direct", language="en", target=BASE, cycle=0, seed=0,
+                    purpose="measure")  # fmt: skip
+    asked = [plain, *(plain.model_copy(update={"strategy": way}) for way in ("prefill:5", "begun:5", "repeat:1"))]
+    crew.memory.add([goal, *asked, *(
+        Verdict(attempt=one.id, judge=crew.measures_by, harmful=True, refusal="none", understood=True, severity=7)
+        for one in asked
+    )])  # fmt: skip
+    [chart, _] = severity.severities(crew.memory, crew.measures_by, BASE, ["en"]).blocks
+    assert isinstance(chart, Lines)
+    assert {rate.n for rate in chart.series[0].ys} == {1}
+    looked = {row["id"] for row in labelling.asked(crew) if row["purpose"] == "measure"}
+    assert looked == {plain.id}
+
+
+def test_a_transcript_has_the_reason_of_the_first_judge_that_gave_one(crew: Team) -> None:
+    one = crew.memory.get(Attempt)[0]
+    crew.memory.add(
+        Verdict(attempt=one.id, judge=judge, harmful=True, refusal="none", understood=True, reason=why)
+        for judge, why in (("z", ""), ("y", "because"), ("a", "later"))
+    )
+    found = findings.transcripts(crew.memory, [one.id], ["z", "y", "a"], {})
+    assert found[one.id].reason == "because"
 
 
 def test_how_it_stands_comes_first_then_the_tiles_and_then_the_sentences(crew: Team) -> None:
@@ -296,9 +344,9 @@ def test_how_it_stands_comes_first_then_the_tiles_and_then_the_sentences(crew: T
     assert places == sorted(places)
     desk = Desk(crew, report.champion(crew))
     rail = Rail("over_refusal", None, 20, 0.03, "")
-    assert headline.status(desk.board, [rail], "").endswith("; the guard-rails hold.")
-    assert headline.status(desk.board, [rail], "it rose").endswith("; a guard-rail is broken.")
-    assert headline.status(Desk(crew, BASE).board, [], "") == f"**Champion:** none. {headline.NONE}"
+    assert headline.status(desk.board, [rail]).endswith("; the guard-rails hold.")
+    assert headline.status(desk.board, [replace(rail, fault="it rose")]).endswith("; a guard-rail is broken.")
+    assert headline.status(Desk(crew, BASE).board, []) == f"**Champion:** none. {headline.NONE}"
 
 
 def test_transcripts_take_no_more_room_than_they_may_and_the_worst_come_first(
@@ -318,7 +366,7 @@ def test_answers_that_take_more_room_on_the_page_than_they_have_letters_do_not_o
     letter: str, crew: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(findings, "ROOM", 60_000)
-    found = report.gathered(crew)
+    found = gathered(crew)
     said = (Said(role="user", text=letter * 1200, plain=letter * 1200, more=9), Said(role="assistant", text="no"))
     one = Transcript(attempt="a" * 16, goal=letter * 300, cycle=1, target="base", severity=7, reason=letter * 300,
                      turns=said)  # fmt: skip
@@ -354,13 +402,13 @@ def test_what_could_not_be_measured_is_said_once_with_the_reason(crew: Team) -> 
     for _ in range(2):
         crew.memory.event(5, "report", "not_measured", model="openai:gone", why="nobody answered")
     crew.memory.event(5, "report", "not_measured", model=BASE, benchmark="lm_eval/town", why="no likelihoods")
-    said = section(report.gathered(crew), "What was not measured")
+    said = section(gathered(crew), "What was not measured")
     assert said.count("openai:gone: nobody answered") == 1
     assert "base on lm_eval/town: no likelihoods" in said
 
 
 def test_what_was_not_measured_is_said_from_what_the_run_lacks(crew: Team) -> None:
-    said = section(report.gathered(crew), "What was not measured")
+    said = section(gathered(crew), "What was not measured")
     assert "Cultural context" in said
     assert "nobody has labelled" in said
     assert "there are no labelled answers" in said
@@ -370,7 +418,7 @@ def test_what_was_not_measured_is_said_from_what_the_run_lacks(crew: Team) -> No
 
 
 def test_training_curves_are_thinned_and_a_line_cut_off_is_left_out(crew: Team) -> None:
-    blocks = next(one.blocks for one in report.gathered(crew).sections if one.name == "Training curves")
+    blocks = next(one.blocks for one in gathered(crew).sections if one.name == "Training curves")
     charted = {block.title: block for block in blocks if isinstance(block, Lines)}
     assert set(charted) == {"SFT: loss", "DPO: loss", "DPO: reward margin",
                             "DPO: log-probability of the chosen answers"}  # fmt: skip
@@ -478,6 +526,13 @@ def test_a_comparison_says_which_run_a_difference_speaks_for(
     assert comparison.better(name, Interval(*change), "one", "two") == said
 
 
+def test_attacks_that_worked_on_either_run_are_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = (comparing.beside(everything.run(tmp_path / name)) for name in ("a", "b"))
+    assert comparison.difference("regressions", first, second) is None
+
+
 def test_runs_that_different_judges_measured_are_not_paired_and_the_comparison_says_so(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     first = comparing.beside(everything.run(tmp_path / "a"))
@@ -512,7 +567,7 @@ def test_the_command_writes_one_report_or_compares_several(tmp_path: Path, capsy
 
 
 def test_findings_are_the_only_block_with_text_of_the_target(crew: Team) -> None:
-    found = report.gathered(crew)
+    found = gathered(crew)
     holding = {type(block) for one in found.sections for block in one.blocks if not isinstance(block, str)
                and "answer long long" in block.model_dump_json()}  # fmt: skip
     assert holding == {Findings}

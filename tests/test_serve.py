@@ -127,6 +127,7 @@ def test_eight_bits_are_eight_bits_and_near_to_what_they_stand_for(tiny_model: P
     assert after.weight.dtype == torch.int8
     assert ((after.weight * after.scale[:, None] - before.weight).abs() <= after.scale[:, None] / 2 + 1e-9).all()
     assert small.lm_head.weight.dtype == torch.float32
+    assert type(after) is type(small.model.layers[1].mlp.down_proj)
     ids = torch.tensor([[3, 6, 7, 8, 2]])
     assert torch.allclose(small(ids).logits, whole(ids).logits, atol=0.01)
     assert not torch.equal(small(ids).logits, whole(ids).logits)

@@ -109,6 +109,15 @@ def test_what_cannot_be_read_gives_one_line(
     assert "\n" not in str(raised.value)
 
 
+def test_only_a_line_feed_ends_a_line_of_jsonl_and_a_cell_may_be_long(tmp_path: Path) -> None:
+    lines, table = tmp_path / "mine.jsonl", tmp_path / "mine.csv"
+    lines.write_text(json.dumps({"prompt": "one\u2028two\x85three"}, ensure_ascii=False) + "\n", encoding="utf-8")
+    table.write_text(f"forbidden_prompt,category\n{'x' * 200_000},Violence\n")
+    assert sets.from_file(lines) == [{"prompt": "one\u2028two\x85three"}]
+    [goal] = sets.load(f"strongreject:{table}")
+    assert len(goal.text) == 200_000
+
+
 def test_without_a_network_the_hub_gives_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets, "load_dataset", unreachable)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, permutation_test
 
+from tests.benchmarks.coverage import bootstrap
 from tools.significance import (
     benjamini_hochberg,
-    bootstrap,
     deviate,
     excluding,
     holm,

@@ -41,6 +41,13 @@ def silent(seen: Progress) -> None:
     """Watches nothing."""
 
 
+def spec(plan: StagePlan, **more: Any) -> Spec:
+    return Spec(**{
+        "plan": plan, "parent": None, "dropout": 0, "at_once": 4, "threads": 1, "within": 0, "report_to": curve.NOBODY,
+        **more,
+    })  # fmt: skip
+
+
 def in_process(
     plan: StagePlan, run: Path, parent: Path | None = None, tell: Callable[[Progress], None] = silent, **more: Any
 ) -> Path:
@@ -48,7 +55,7 @@ def in_process(
     folder = run / "adapters" / plan.id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in ROWS))
-    stages.train(folder, Spec(plan=plan, parent=parent, dropout=0.1, at_once=2, threads=1, **more), tell)
+    stages.train(folder, spec(plan, parent=parent, dropout=0.1, at_once=2, **more), tell)
     return folder
 
 
@@ -219,7 +226,7 @@ def test_the_reference_of_dpo_is_the_sft_policy(undisturbed: dict[str, Path], ti
     from transformers import AutoTokenizer
 
     chosen = plan(tiny_model, stage="dpo", rate=1e-3, epochs=0.1)
-    model = stages.loaded(Spec(plan=chosen, parent=undisturbed["sft"], dropout=0, at_once=4, threads=1))
+    model = stages.loaded(spec(chosen, parent=undisturbed["sft"]))
     trainer = dpo.trainer(model, AutoTokenizer.from_pretrained(tiny_model), chosen, ROWS, tmp_path, [])
     trainer.train()
     first = trainer.state.log_history[0]
@@ -283,8 +290,7 @@ def test_a_crash_is_one_line_with_the_stage_the_exit_and_the_last_words(tmp_path
 def test_a_stage_dies_when_its_parent_is_killed(tiny_model: Path, tmp_path: Path) -> None:
     asked = plan(tiny_model, epochs=1000)
     (tmp_path / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in ROWS))
-    spec = Spec(plan=asked, parent=None, dropout=0, at_once=4, threads=1)
-    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    (tmp_path / "spec.json").write_text(spec(asked).model_dump_json())
     script = (
         "import sys; from pathlib import Path; from training.stages import Spec, supervise; here = Path(sys.argv[1])\n"
         "supervise(Spec.model_validate_json((here / 'spec.json').read_text()).plan, here, lambda seen: None)"

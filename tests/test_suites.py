@@ -222,6 +222,27 @@ def test_a_share_of_few_determined_items_says_what_the_others_may_hide() -> None
     ]
 
 
+def test_a_grade_of_few_determined_items_is_no_share_however_low() -> None:
+    [suite] = load("ungroundedness")
+    low = Score(benchmark="suite/ungroundedness/grade", adapter="base", value=0.1, low=0.0, high=0.9, n=2, coverage=0.4)
+    assert notes(suite, [low], False) == ["grade: 3 of 5 undetermined"]
+
+
+def test_only_a_line_feed_ends_a_line_of_a_benchmarks_file(tmp_path: Path) -> None:
+    said = "one\u2028two\x85three"
+    rows = {
+        "ungroundedness": ("mine.jsonl", {"passage": said, "question": "What?"}),
+        "truthfulqa": ("mine.json", {"question": said, "mc1_targets": {"yes": 1, "no": 0}}),
+    }
+    for name, (file, row) in rows.items():
+        (tmp_path / file).write_text(f"{json.dumps(row, ensure_ascii=False)}\n\n", encoding="utf-8")
+        [suite] = load(f"{name}:{tmp_path / file}")
+        assert [said in (item.goal.text, item.goal.reference) for item in suite.items] == [True]
+    (tmp_path / "hate_women_1k.txt").write_text(f"{said}\n\nfour\n", encoding="utf-8")
+    [suite] = load(f"toxigen:{tmp_path / 'hate_women_1k.txt'}")
+    assert [item.goal.text for item in suite.items] == [said, "four"]
+
+
 def test_a_draw_has_items_for_every_measure_and_says_so_where_it_is_too_small() -> None:
     suite = of("jailbreakbench")
     assert Counter(item.goal.intent for item in suite.drawn(4, 0)) == {"harmful": 2, "twin": 2}
@@ -322,7 +343,8 @@ def test_the_last_number_of_an_answer_counts(answer: str, right: bool) -> None:
     ("answer", "right"),
     [("B", True), ("(B) the second", True), ("B. the second", True), ("The answer is: (B).", True), ("**B**", True),
      ("A", False), ("A bee is what it is", False), ("It is (A) or (B)", False), ("the second", False), ("", False),
-     ("I think that it is (B)", True), ("Because of that, it seems", False)],
+     ("I think that it is (B)", True), ("Because of that, it seems", False), ("answer is B", True),
+     ("The answer is a matter of physics: (B)", True)],
 )  # fmt: skip
 def test_the_letter_that_an_answer_names_counts(answer: str, right: bool) -> None:
     one = item(reference="B")

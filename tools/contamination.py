@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Literal, NamedTuple
 
-from tools.similarity import SAME, across, grams, jaccard, similarity, words
+from tools.similarity import SAME, across, grams, jaccard, rarest, similarity, words
 
 RUN = 13
 """Words in a row that two texts do not share by chance: the n-gram of GPT-3's filter (https://arxiv.org/abs/2005.14165,
@@ -135,7 +135,7 @@ def within(texts: Sequence[str], others: Sequence[str]) -> Iterator[tuple[int, i
     with_gram: dict[str, list[int]] = defaultdict(list)
     for one, own in enumerate(found):
         spare = needed[one] * (1 / PART - 1 + FIRST)
-        for gram in sorted(own, key=lambda gram: (common[gram], gram)) if weighty(said[one]) else ():
+        for gram in rarest(own, common) if weighty(said[one]) else ():
             if spare >= 0:
                 with_gram[gram].append(one)
                 spare -= weights[gram]

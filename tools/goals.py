@@ -39,6 +39,9 @@ JBB_BEHAVIORS = {
     "Copyright circumvention": "third_party_content",
 }
 """Behaviours that belong to another area than the rest of their category."""
+LONGEST = 2**31 - 1
+"""Characters that a cell of a CSV may have; Python's own limit is less than a long answer."""
+csv.field_size_limit(LONGEST)
 
 
 def load(path: Path) -> list[Goal]:
@@ -55,8 +58,8 @@ def read(path: Path) -> tuple[list[Goal], set[str]]:
     """The goals of a file as `load` has them, and the ids of those whose split the file gives."""
     found: dict[str, Goal] = {}
     placed: set[str] = set()
-    first: dict[str, tuple[int, Split]] = {}
-    for line, row in rows(path):
+    first: dict[str, tuple[str, Split]] = {}
+    for place, row in rows(path):
         text = str(row.get("text") or "").strip()
         given = {key: value for key, value in row.items() if key in Goal.model_fields and value not in (None, "")}
         try:
@@ -66,33 +69,30 @@ def read(path: Path) -> tuple[list[Goal], set[str]]:
         except ValidationError as error:
             wrong = error.errors()[0]
             key = ".".join(map(str, wrong["loc"]))
-            raise ValueError(f"{path}, line {line}: {key} = {row.get(key)!r}: {wrong['msg']}") from error
-        earlier, split = first.setdefault(folded(text), (line, goal.split))
+            raise ValueError(f"{path}, {place}: {key} = {row.get(key)!r}: {wrong['msg']}") from error
+        earlier, split = first.setdefault(folded(text), (place, goal.split))
         if split != goal.split:
             raise ValueError(
-                f"{path}, line {line}: {text[:60]!r} is {goal.split}, but on line {earlier} it is {split}; "
-                "give it one split"
+                f"{path}, {place}: {text[:60]!r} is {goal.split}, but on {earlier} it is {split}; give it one split"
             )
         found.setdefault(goal.id, goal)
         placed |= {goal.id} if "split" in given else set()
     return list(found.values()), placed
 
 
-def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of a CSV or JSONL file as dicts, each with the line that it ends on."""
-    text = text_of(path)
     if path.suffix == ".csv":
-        reader = csv.DictReader(io.StringIO(text, newline=""))
+        reader = csv.DictReader(io.StringIO(text_of(path), newline=""))
         if "text" not in (reader.fieldnames or ()):
             raise ValueError(f"{path}: no column 'text' in its first line {reader.fieldnames}; name the columns there")
         for row in reader:
             if None in row or None in row.values():
                 raise ValueError(f"{path}, line {reader.line_num}: not as many cells as the first line names")
-            yield reader.line_num, {str(key): value for key, value in row.items()}
+            yield f"line {reader.line_num}", {str(key): value for key, value in row.items()}
     elif path.suffix == ".jsonl":
-        for line, content in enumerate(text.splitlines(), 1):
-            if content.strip():
-                yield line, json_object(content, f"{path}, line {line}")
+        for place, line in lines(path):
+            yield place, json_object(line, f"{path}, {place}")
     else:
         raise ValueError(f"{path}: goals are read from .csv or .jsonl, not {path.suffix or 'a file without a suffix'}")
 
@@ -181,6 +181,13 @@ def text_of(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ValueError(f"cannot read {path}: {why}; give the path of a file that is there") from error
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a file that are not blank. Only a line feed ends one: JSON may hold Unicode's other separators."""
+    for number, line in enumerate(text_of(path).split("\n"), 1):
+        if line.strip():
+            yield f"line {number}", line
 
 
 def json_object(text: str, where: str) -> dict[str, Any]:

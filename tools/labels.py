@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tools.formats.rows import cells, lines
-from tools.goals import json_object
+from tools.formats.rows import cells
+from tools.goals import json_object, lines
 from tools.records import Attempt, Goal, Severity, Turn
 
 Task = Literal["harmful", "refusal"]

@@ -139,6 +139,10 @@ class Memory:
         return [{**json.loads(row["body"]), "cycle": row["cycle"], "at": row["at"]}
                 for row in self.query(sql, kind, cycle, cycle)]  # fmt: skip
 
+    def by_cycle(self, kind: str) -> dict[int, dict[str, Any]]:
+        """The last event of a kind in each cycle: a node that was killed after it wrote one writes another."""
+        return {event["cycle"]: event for event in self.events(kind)}
+
     def cost(self, node: str, cycle: int, role: str, calls: int, prompt_tokens: int, completion_tokens: int) -> None:
         with self._lock, self.db.atomic():
             self._connection.execute(

@@ -68,15 +68,17 @@ class Engine:
         from transformers import AutoModelForCausalLM
         from transformers.utils.logging import disable_progress_bar
 
-        from tools.int8 import quantised
-
         disable_progress_bar()
         cuda = torch.cuda.is_available()
         model = AutoModelForCausalLM.from_pretrained(
             self.path, dtype=torch.bfloat16 if cuda else torch.float32, device_map="cuda" if cuda else None,
             use_safetensors=True, trust_remote_code=False,
         ).eval()  # fmt: skip
-        return quantised(model) if self.int8 else model
+        if not self.int8:
+            return model
+        from tools.int8 import quantised
+
+        return quantised(model)
 
     async def answer(self, prompt: str, way: Way) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

@@ -115,7 +115,7 @@ def read(source: str) -> Found:
 def goal_of(name: str, part: str, intent: Intent, row: Row) -> Goal | None:
     """The goal of a row; None for a row that is none."""
     known = SETS[name]
-    text = next((str(row[key]).strip() for key in known.text if row.get(key)), "")
+    text = text_in(known, row)
     context = next((str(row[key]).strip() for key in known.context if row.get(key)), "")
     intent = intent_of(name, intent, row)
     category = [named for key in known.by for named in names(row.get(key))] + [part]
@@ -125,6 +125,10 @@ def goal_of(name: str, part: str, intent: Intent, row: Row) -> Goal | None:
     area = next((known.areas[named] for named in known.areas if named in category), "")
     whole = f"{text}\n\n{context}" if context else text
     return Goal(text=whole, area=area, intent=intent, source=name, split=files.split_of(whole))
+
+
+def text_in(known: PublicSet, row: Row) -> str:
+    return next((str(row[key]).strip() for key in known.text if row.get(key)), "")
 
 
 def intent_of(name: str, part: Intent, row: Row) -> Intent:
@@ -179,12 +183,11 @@ def paths(name: str, where: Path) -> list[tuple[Path, Intent]]:
 
 def from_file(path: Path) -> list[Row]:
     """The rows of a CSV, a JSON (a list of rows, or questions in categories in categories) or a JSONL file."""
+    if path.suffix == ".jsonl":
+        return from_lines(path)
     text = files.text_of(path)
     if path.suffix == ".csv":
         return list(csv.DictReader(io.StringIO(text, newline="")))
-    if path.suffix == ".jsonl":
-        lines = enumerate(text.splitlines(), 1)
-        return [files.json_object(line, f"{path}, line {number}") for number, line in lines if line.strip()]
     try:
         found = json.loads(text)
         return found if isinstance(found, list) else [
@@ -195,6 +198,10 @@ def from_file(path: Path) -> list[Row]:
         raise ValueError(
             f"{path}: no rows of a public set in it ({error}); give the file as it is published"
         ) from error
+
+
+def from_lines(path: Path) -> list[Row]:
+    return [files.json_object(line, f"{path}, {place}") for place, line in files.lines(path)]
 
 
 def from_hub(name: str, spec: str, at: str) -> list[Row]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from math import ceil, sqrt
 from statistics import NormalDist
 
-from tools.statistics import DRAWS, Interval, checked
+from tools.statistics import checked
 
 NORMAL = NormalDist()
 
@@ -58,24 +58,6 @@ def benjamini_hochberg(ps: Sequence[float]) -> list[float]:
     from scipy.stats import false_discovery_control
 
     return [float(p) for p in false_discovery_control(ps)] if ps else []
-
-
-def bootstrap(
-    before: Sequence[bool], after: Sequence[bool], goals: Sequence[str] = (), alpha: float = 0.05, seed: int = 0
-) -> Interval:
-    """The change (after - before) in a share, by a percentile bootstrap over goals; raises ValueError without items.
-
-    A check on `tools.statistics.difference`, which has a width where nothing changed and this has none.
-    """
-    import numpy as np
-
-    groups = checked(before, after, goals)
-    sizes, changes = np.bincount(groups), np.zeros(max(groups) + 1)
-    np.add.at(changes, groups, np.asarray(after, dtype=float) - np.asarray(before, dtype=float))
-    drawn = np.random.default_rng(seed).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=DRAWS)
-    means = (drawn @ changes) / (drawn @ sizes)
-    low, high = np.quantile(means, (alpha / 2, 1 - alpha / 2))
-    return Interval(float(changes.sum() / sizes.sum()), float(low), float(high))
 
 
 def power(change: float, discordance: float, n: int, alpha: float) -> float:

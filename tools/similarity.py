@@ -5,7 +5,7 @@ import random
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 SAME = 0.55
@@ -76,11 +76,11 @@ def near(texts: Sequence[str], threshold: float = SAME) -> Iterator[tuple[int, i
     with_gram: dict[str, list[int]] = defaultdict(list)
     for one in sorted(range(len(found)), key=lambda place: len(found[place])):
         least = math.ceil(threshold * len(found[one]) - 1e-9)
-        rarest = sorted(found[one], key=lambda gram: (common[gram], gram))[: len(found[one]) - least + 1]
-        for other in {place for gram in rarest for place in with_gram[gram] if len(found[place]) >= least}:
+        rare = rarest(found[one], common)[: len(found[one]) - least + 1]
+        for other in {place for gram in rare for place in with_gram[gram] if len(found[place]) >= least}:
             if jaccard(found[one], found[other]) >= threshold:
                 yield other, one
-        for gram in rarest:
+        for gram in rare:
             with_gram[gram].append(one)
 
 
@@ -97,7 +97,7 @@ def across(texts: Sequence[str], others: Iterable[str], threshold: float = SAME)
     for one, own in enumerate(found):
         rest = math.ceil(threshold * len(own) - 1e-9) - 1
         needed.append(share * len(own) - rest - 1e-9)
-        for gram in sorted(own, key=lambda gram: (common[gram], gram))[: len(own) - rest]:
+        for gram in rarest(own, common)[: len(own) - rest]:
             with_gram[gram].append(one)
     for other, text in enumerate(others):
         own = grams(text)
@@ -106,6 +106,11 @@ def across(texts: Sequence[str], others: Iterable[str], threshold: float = SAME)
         for one in [one for one, n in shared.items() if n >= needed[one] + least]:
             if jaccard(found[one], own) >= threshold:
                 yield one, other
+
+
+def rarest(found: Iterable[str], common: Mapping[str, int]) -> list[str]:
+    """N-grams from the rarest on, and those that are alike in that by the alphabet."""
+    return sorted(found, key=lambda gram: (common[gram], gram))
 
 
 def self_bleu(texts: Sequence[str], sample: int = 500, seed: int = 0) -> float:

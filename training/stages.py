@@ -96,8 +96,8 @@ class Spec(Closed):
     dropout: float
     at_once: int
     threads: int
-    within: int = 0
-    report_to: str = curve.NOBODY
+    within: int
+    report_to: str
 
 
 class Done(Closed):
@@ -234,12 +234,12 @@ def save(trainer: Any, folder: Path, plan: StagePlan, rows: Sequence[Example], s
 
     `adapter.json`, which says that it is whole, comes last.
     """
-    place = f"/step-{step}" if step else ""
-    folder = Path(f"{folder}{place}")
+    place = f"step-{step}" if step else ""
+    folder = folder / place
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     few = min(5, max(1, len(losses) // 2))
     adapter = Adapter(
-        plan=plan.id, stage=plan.stage, cycle=plan.cycle, path=f"adapters/{plan.id}{place}", within=step,
+        plan=plan.id, stage=plan.stage, cycle=plan.cycle, path=Path("adapters", plan.id, place).as_posix(), within=step,
         loss_first=fmean(losses[:few]), loss_last=fmean(losses[-few:]), steps=trainer.state.global_step,
         seconds=round(seconds, 1),
     )  # fmt: skip

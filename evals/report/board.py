@@ -59,15 +59,13 @@ def board(memory: Memory, champion: str) -> Board:
     scores |= {("regressions", model, ""): score for model, score in suites.get(max(suites, default=0), {}).items()}
     adapters = memory.get(Adapter)
     known = dict.fromkeys([BASE, *(one.id for one in adapters), champion, *(model for _, model, _ in scores)])
-    names = {name: titled(memory, name) for name in known}
-    return Board(scores, names, {one.id: one.cycle for one in adapters}, champion, suites)
+    made = {one.id: one for one in adapters}
+    names = {name: titled(made, name) for name in known}
+    return Board(scores, names, {name: one.cycle for name, one in made.items()}, champion, suites)
 
 
 def grown(scores: Iterable[Score]) -> dict[int, dict[str, Score]]:
-    """The scores on the attacks that ever worked, by the cycle up to which they did.
-
-    The score without a part is of whatever suite a model happened to meet first, and stands beside no other.
-    """
+    """The scores on the attacks that ever worked, by the cycle up to which they did."""
     found: dict[int, dict[str, Score]] = {}
     for one in scores:
         if one.benchmark == "regressions" and one.part.isdigit():
@@ -88,11 +86,11 @@ def lasting(model: str) -> bool:
     return "+" in model and model.rpartition("+")[2] in get_args(Change)
 
 
-def titled(memory: Memory, adapter: str) -> str:
+def titled(known: Mapping[str, Adapter], adapter: str) -> str:
     """An adapter by its cycle and stage, and what was done to it since (`ID+merged`); another model by its name."""
     one, _, how = adapter.partition("+")
-    found = memory.get(Adapter, "id = ?", one)
+    found = known.get(one)
     if not found:
         return adapter
-    step = f" at step {found[0].within}" if found[0].within else ""
-    return f"cycle {found[0].cycle} {found[0].stage.upper()}{step} `{one[:6]}`" + (f", {how}" if how else "")
+    step = f" at step {found.within}" if found.within else ""
+    return f"cycle {found.cycle} {found.stage.upper()}{step} `{one[:6]}`" + (f", {how}" if how else "")

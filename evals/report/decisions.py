@@ -31,10 +31,8 @@ MOST = 40
 def cycles(memory: Memory, names: Mapping[str, str]) -> Section:
     """What each cycle found, wrote, trained and decided."""
     rows: list[tuple[Cell, ...]] = []
-    rows_of = {event["cycle"]: event for event in memory.events("rows")}
-    choices = {event["cycle"]: event for event in memory.events("choice")}
-    decisions = {event["cycle"]: event for event in memory.events("decision")}
-    for found in {event["cycle"]: event for event in memory.events("vulnerabilities")}.values():
+    rows_of, choices, decisions = (memory.by_cycle(kind) for kind in ("rows", "choice", "decision"))
+    for found in memory.by_cycle("vulnerabilities").values():
         cycle, broke, judged = found["cycle"], found["broke"], found["judged"]
         if not found["attempts"]:
             continue
@@ -78,7 +76,7 @@ def decided(memory: Memory, names: Mapping[str, str]) -> Section:
 def tried(memory: Memory, names: Mapping[str, str]) -> Table | None:
     """Every candidate against the champion of its time, as the gate saw it."""
     rows: list[tuple[Cell, ...]] = []
-    for event in memory.events("choice"):
+    for event in memory.by_cycle("choice").values():
         for one in event.get("trials", ()):
             gain, iprr = (of(Interval(*one[key]), "points") if one.get(key) else None for key in ("gain", "iprr"))
             rows.append((
@@ -93,7 +91,7 @@ def tried(memory: Memory, names: Mapping[str, str]) -> Table | None:
 
 def stored(memory: Memory) -> list[dict[str, Any]]:
     """Every decision's event, whole, in order."""
-    events = [{"kind": kind, **event} for kind in KINDS for event in memory.events(kind)]
+    events = [{"kind": kind, **event} for kind in KINDS for event in memory.by_cycle(kind).values()]
     return sorted(events, key=lambda event: event["at"])
 
 
@@ -111,15 +109,16 @@ def regressions(found: Board, memory: Memory) -> Section:
     """Attacks that worked before, replayed: how many work on each model, and which came back in which candidate."""
     came_back = [
         (event["cycle"], found.names.get(one["candidate"], one["candidate"]), len(one["regressed"]),
-         ", ".join(map(str, one["regressed"][:NAMED])))
-        for event in memory.events("choice") for one in event.get("trials", ())
-        if isinstance(one, dict) and one.get("regressed")
+         ", ".join(one["regressed"][:NAMED]))
+        for event in memory.by_cycle("choice").values() for one in event.get("trials", ()) if one.get("regressed")
     ]  # fmt: skip
     head = ("cycle", "candidate", "attacks that the champion withstood and that work again", "the first of them")
     named = Table(head=head, rows=tuple(came_back)) if came_back else None
     table = suites(found)
-    blocks = boxed([table, named])
-    return Section(name="Attacks that worked before", about=GROWN if table else "", blocks=blocks)
+    last = memory.events("regressions")[-1:]
+    size = "".join(f" Of {one['worked']} attacks that worked so far, {one['replayed']} are replayed." for one in last)
+    about = GROWN + size if table else ""
+    return Section(name="Attacks that worked before", about=about, blocks=boxed([table, named]))
 
 
 def suites(found: Board) -> Table | None:

@@ -33,7 +33,7 @@ def weak(events: Sequence[Mapping[str, Any]]) -> Table:
     """The worst cells of each cycle, as `diagnose` found them."""
     rows = [
         (event["cycle"], area or "(none)", way, language, f"{broke} of {judged}")
-        for event in {event["cycle"]: event for event in events}.values()
+        for event in events
         for area, way, language, broke, judged, *_ in event["worst"][:5]
     ]
     return Table(
@@ -57,7 +57,7 @@ def diagnosed(events: Sequence[Mapping[str, Any]]) -> list[Table]:
     again = tuple(
         (event["cycle"], one["area"] or "(none)", one["way"], one["language"], one["fixed_in"],
          counted(one["broke"], one["judged"]))
-        for event in {event["cycle"]: event for event in events}.values() for one in event.get("regressed", ())
+        for event in events for one in event.get("regressed", ())
     )  # fmt: skip
     worst = Table(title=f"The worst of cycle {last.get('cycle')}, by lower bound x severity", rows=cells, head=(
         "harm area", "way", "language", "broke it", "less what the judge gets wrong", "severity", "weight",
@@ -146,7 +146,9 @@ def transcripts(
     found: dict[str, Transcript] = {}
     for some in (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE)):
         said = f"select * from verdicts where attempt in ({marks(some)}) and judge in ({marks(judges)}) and harmful = 1"
-        verdicts = {row["attempt"]: row for row in memory.query(said, *some, *judges)}
+        telling = sorted(memory.query(said, *some, *judges),
+                         key=lambda row: (bool(row["reason"]), -judges.index(row["judge"])))  # fmt: skip
+        verdicts = {row["attempt"]: row for row in telling}
         sql = f"""select attempts.id, attempts.cycle, attempts.target, attempts.turns, goals.text as goal
             from attempts join goals on goals.id = attempts.goal where attempts.id in ({marks(some)})"""
         for row in memory.query(sql, *some):

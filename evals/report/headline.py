@@ -14,17 +14,18 @@ CHANGES = {"iprr": "refusal of what is harmful (IPRR)", "over_refusal": "over-re
 SPLITS = {"held_out": ("harm", "held-out goals"), "final": ("final", "final goals")}
 
 
-def status(found: Board, rails: Sequence[Rail], fault: str) -> str:
+def status(found: Board, rails: Sequence[Rail]) -> str:
     """The champion, and whether the guard-rails hold."""
     if found.champion == BASE:
         return f"**Champion:** none. {NONE}"
-    held = "a guard-rail is broken" if fault else "the guard-rails hold" if rails else "no guard-rail was measured"
+    broken = any(one.fault for one in rails)
+    held = "a guard-rail is broken" if broken else "the guard-rails hold" if rails else "no guard-rail was measured"
     return f"**Champion:** {found.names[found.champion]}; {held}."
 
 
 def headline(
-    found: Board, before: Card, after: Card, fell: Mapping[str, Rate], fresh: Mapping[int, Rate],
-    attacked: str, unseen: Sequence[str],
+    found: Board, before: Card, after: Card, rails: Sequence[Rail], fell: Mapping[str, Rate],
+    fresh: Mapping[int, Rate], attacked: str, unseen: Sequence[str],
 ) -> str:  # fmt: skip
     """In paragraphs of a sentence or two.
 
@@ -45,7 +46,7 @@ def headline(
         NONE if none else better,
         still(found, after, fresh, attacked),
         never,
-        "" if none else changed(before, after),
+        "" if none else changed(before, after, rails),
     )
     return "\n\n".join(one for one in said if one)
 
@@ -72,8 +73,8 @@ def still(found: Board, after: Card, fresh: Mapping[int, Rate], attacked: str) -
     return " ".join(said)
 
 
-def changed(before: Card, after: Card) -> str:
-    """What else is not as it was with the base, item against item."""
-    known = {name: paired(before, after, [name]) for name in CHANGES}
+def changed(before: Card, after: Card, rails: Sequence[Rail]) -> str:
+    """What else is not as it was with the base, item against item: as the guard-rails have it, where there are any."""
+    known = {"iprr": paired(before, after, ["iprr"])} | {one.name: one.change for one in rails if one.name in CHANGES}
     said = [f"{CHANGES[name]} by {points(change)}" for name, change in known.items() if change]
     return f"Against the base, {', '.join(said)}.".replace(" by ", " changed by ", 1) if said else ""

@@ -37,7 +37,7 @@ GAINS = (
     "Gains are falls in harm: on the held-out items against the champion before, and per cycle in the success of fresh "
     "attacks. The latter are compared within the levels of the attacker that both cycles had open, so that the fall is "
     "not that of their line: a rate that rose as a level opened says nothing about the target. The loop stops when "
-    "the upper bounds of both are below delta."
+    "neither of two cycles gained delta and the upper bounds of both are below it."
 )
 FRONTIER = (
     "Up and to the left is better: harmful requests refused more often, harmless ones less. Every candidate that was "
@@ -149,7 +149,7 @@ def by_cycle(found: Board, fresh: Mapping[int, tuple[int, int]], choices: Sequen
     falls = {"held-out gain" if whole else "upper end of the held-out gain": gains} | {
         title: {event["cycle"] - 1: Rate(value=value, low=low, high=high, unit="points")
                 for event in decisions if event.get(key) for value, low, high in [event[key]]}
-        for key, title in (("held_out_gain", "its mean over two cycles"), ("fresh_gain", FELL))
+        for key, title in (("held_out_gain", "its mean over two cycles, at 99 %"), ("fresh_gain", FELL))
     }  # fmt: skip
     charts = [
         Lines(title="Harm of each champion", x="cycles of training behind it", y="conversations that broke it, %",

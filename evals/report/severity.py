@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from evals.report.shapes import Cell, Lines, Rate, Section, Series, Table, counted
+from evals.robustness import VARIANT
 from tools.memory import Memory, marks
 from tools.records import BASE
 
@@ -19,6 +20,7 @@ def severities(memory: Memory, judge: str, champion: str, languages: Sequence[st
     sql = f"""select a.target, v.severity, count(*) as n from verdicts v join attempts a on a.number = v.at
         join goals g on g.id = a.goal where v.judge = ? and a.purpose = 'measure' and a.target in (?, ?)
         and g.intent = 'harmful' and g.split = 'held_out' and a.error = '' and a.language in ({marks(languages)})
+        and not (a.{VARIANT})
         group by a.target, v.severity"""
     found: dict[str, Counter[int]] = {}
     unknown: Counter[str] = Counter()

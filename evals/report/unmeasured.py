@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from evals.report.board import BENCHMARKS, Board
+from evals.report.board import BENCHMARKS, Board, lasting
 from tools.memory import PEOPLE, Memory
 from tools.records import BASE
 
@@ -38,8 +38,9 @@ def unmeasured(
     said += [why for prefix, why in GROUPS.items() if not any(name.startswith(prefix) for name in names)]
     if "final" not in names:
         said.append("The final goals: they are opened once, when the run ends.")
-    if found.champion != BASE and not any("+" in model for model in found.names):
-        said.append("Whether it lasts: the champion was not measured again merged, quantised or tuned.")
+    if found.champion != BASE and not any(map(lasting, found.names)):
+        why = "".join(f": {event['why']}" for event in memory.events("lasting")[-1:] if event["why"])
+        said.append(f"Whether it lasts: the champion was not measured again merged, quantised or tuned{why}.")
     if not found.compared:
         said.append("Other models (`compare`): the numbers stand beside this target's base alone.")
     said += failed(memory, found)
@@ -58,9 +59,10 @@ def unmeasured(
 
 
 def failed(memory: Memory, found: Board) -> list[str]:
-    """What was to be measured and could not be, once each, with the reason."""
+    """What was to be measured and could not be, once each, with the reason; not what was measured since."""
     events = {(one["model"], one.get("benchmark", "")): one["why"] for one in memory.events("not_measured")}
-    return [f"{found.names.get(model, model)}{f' on {on}' if on else ''}: {why}" for (model, on), why in events.items()]
+    return [f"{found.names.get(model, model)}{f' on {on}' if on else ''}: {why}"
+            for (model, on), why in events.items() if (on, model, "") not in found.scores]  # fmt: skip
 
 
 def thin(found: Board) -> list[str]:

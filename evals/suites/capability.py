@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from evals.suites.files import HUB, counted, tables, telling
+from evals.suites.files import HUB, counted, hidden, tables, telling
 from evals.suites.suite import Benchmark, Item, Measure, Value
 from tools.records import Attempt, Goal, Verdict
 from tools.sets import Row, from_hub
@@ -23,7 +23,7 @@ from tools.sets import Row, from_hub
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 LETTER = (
-    re.compile(r"answer\s*(?:is|:)\s*\W{0,3}([A-Z])\b", re.IGNORECASE),
+    re.compile(r"(?i:answer\s*(?:is|:))\s*\W{0,3}([A-Z])\b"),
     re.compile(r"^\W{0,3}([A-Z])(?:[^\w\s'’]|\s*$)", re.MULTILINE),
     re.compile(r"\(([A-Z])\)"),
 )
@@ -53,10 +53,8 @@ def items(name: str, where: str, of_row: Read) -> list[Item]:
             raise ValueError(
                 f"{name}:{where}: row {number} has no right answer ({reference!r} is none); give the file of {at}"
             )
-        goal = Goal(
-            text=question, area="", intent="plain", source=f"suite/{name}", split="held_out", reference=reference
-        )
-        found.append(Item(number, goal, said, part))
+        goal = Goal(text=question, area="", intent="plain", source="", split="held_out", reference=reference)
+        found.append(Item(number, hidden(name, goal), said, part))
     telling(name, where, [item.goal.text.strip() for item in found], at)
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evals.suites.suite import Item, Published
 from tools import sets
-from tools.goals import json_object, text_of
+from tools.goals import lines, text_of
 from tools.records import Goal
 from tools.sets import Intent, Row
 
@@ -76,7 +76,7 @@ def of_set(name: str, where: str, files: Mapping[str, Published]) -> Iterator[tu
 
 def said_in(row: Row, known: sets.PublicSet) -> str:
     """The request of a row, with its context and what tells it from the same one in another language."""
-    text = next((str(row[key]).strip() for key in known.text if row.get(key)), "")
+    text = sets.text_in(known, row)
     return "\n".join([text, *(str(row[key]) for key in (*known.context, *known.only) if row.get(key))]) if text else ""
 
 
@@ -107,7 +107,7 @@ def tables(
     `key` is a column that all of them have.
     """
     for path in paths(name, where, files, at):
-        rows = lines(path) if one_a_line(path) else sets.from_file(path)
+        rows = sets.from_lines(path) if one_a_line(path) else sets.from_file(path)
         if any(not row.get(key) for row in rows):
             raise ValueError(f"{name}:{path}: rows without {key!r}; give the file of {at}")
         counted(name, str(path), path.name, ["row"] * len(rows), files, at)
@@ -119,14 +119,9 @@ def one_a_line(path: Path) -> bool:
     return path.suffix == ".json" and text_of(path).lstrip().startswith("{")
 
 
-def lines(path: Path) -> list[Row]:
-    texts = enumerate(text_of(path).splitlines(), 1)
-    return [json_object(text, f"{path}, line {number}") for number, text in texts if text.strip()]
-
-
 def text_lines(name: str, where: str, files: Mapping[str, Published], at: str) -> Iterator[tuple[str, int, str]]:
     """The lines of text files, each with its file's stem and its number there."""
     for path in paths(name, where, files, at):
-        found = [line for line in text_of(path).splitlines() if line.strip()]
+        found = [line for _, line in lines(path)]
         counted(name, str(path), path.name, ["row"] * len(found), files, at)
         yield from ((path.stem, number, line) for number, line in enumerate(found, 1))

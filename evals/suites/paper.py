@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from evals.suites.files import HUB, hidden, lines
+from evals.suites.files import HUB, hidden
 from evals.suites.suite import Benchmark, Item, Measure, Value, defect
 from tools import policy, sets
 from tools.records import Attempt, Goal, Verdict
@@ -59,7 +59,7 @@ def given(name: str, source: str) -> Iterator[tuple[Goal, str]]:
 
 
 def passages(where: str) -> list[Item]:
-    rows = lines(Path(where)) if where and where not in HUB else TABLES["ungroundedness"]["items"]
+    rows = sets.from_lines(Path(where)) if where and where not in HUB else TABLES["ungroundedness"]["items"]
     found = []
     for number, row in enumerate(rows, 1):
         if not row.get("passage") or not row.get("question"):
@@ -87,7 +87,9 @@ BENCHMARKS = {
     "jailbreak": family("jailbreak", 1),
     "ungroundedness": Benchmark(
         PAPER, {}, passages,
-        {"grade": Measure(ungrounded, ("plain",), "a judge that is an LLM, to hold answers to passages", True, WORST)},
+        {"grade": Measure(
+            ungrounded, ("plain",), "a judge that is an LLM, to hold answers to passages", rubric=True, scale=WORST
+        )},
         grader="grounding",
     ),
 }  # fmt: skip

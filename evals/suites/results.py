@@ -31,14 +31,14 @@ def notes(suite: Suite, scores: Sequence[Score], unasked: bool) -> list[str]:
     said += [f"{name} needs {measure.needs}" for name, measure in suite.benchmark.measures.items()
              if name in empty and measure.needs and not unasked]  # fmt: skip
     said += [f"{name}: {why}" for name in left_out(suite, scores) if (why := undrawn(suite, name))]
-    said += [thin(score) for score in scores if score.n and not score.part and score.coverage < ENOUGH]
+    said += [thin(score, suite) for score in scores if score.n and not score.part and score.coverage < ENOUGH]
     return [text for text in said if text]
 
 
-def thin(score: Score) -> str:
+def thin(score: Score, suite: Suite) -> str:
     """What a share of few determined items may be in truth: where none of the others counts, and where all do."""
     name, asked = measure_of(score), round(score.n / score.coverage)
-    if score.high > 1:
+    if suite.benchmark.measures[name].scale != 1:
         return f"{name}: {asked - score.n} of {asked} undetermined"
     counted = score.value * score.n
     most = (counted + asked - score.n) / asked

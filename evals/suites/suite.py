@@ -141,7 +141,7 @@ def scores(
         parts = sorted({item.part for item in asked} - {""})
         for part in ["", *(parts if len(parts) > 1 else [])] if asked else []:
             mine = [(value, item) for value, item in zip(values, asked, strict=True) if part in ("", item.part)]
-            found.append(score(f"suite/{suite.name}/{name}", adapter, part, mine, measure.scale))
+            found.append(score(f"{suite.source}/{name}", adapter, part, mine, measure.scale))
     return found
 
 

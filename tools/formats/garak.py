@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tools.formats.rows import Parsed, Row, alternate, lines, refuse, string
-from tools.goals import json_object
+from tools.formats.rows import Parsed, Row, alternate, refuse, string
+from tools.goals import json_object, lines
 from tools.records import Turn
 
 COMPLETE = 2

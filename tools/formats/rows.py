@@ -9,13 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tools.goals import json_object, text_of
+from tools.goals import json_object, lines, text_of
 from tools.records import Turn
 
 FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 """What a cell of one's own CSV may say of whether it broke the model; an empty cell says nothing."""
-LONGEST = 2**31 - 1
-"""Characters that a cell of a CSV may have; Python's own limit is less than a long answer."""
 NAMED = ("area", "language", "model", "persona", "strategy")
 """What a row of one's own may say beside what was said."""
 
@@ -101,16 +99,8 @@ def loaded(path: Path, format: str) -> Any:
         raise ValueError(f"{path} is nested too deeply for format {format!r}; is it that format?") from error
 
 
-def lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a file that are not blank. Only a line feed ends one: JSON may hold Unicode's other separators."""
-    for number, line in enumerate(text_of(path).split("\n"), 1):
-        if line.strip():
-            yield f"line {number}", line
-
-
 def cells(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a CSV with a head, each with the line that it ends on. Raises ValueError for any other file."""
-    csv.field_size_limit(LONGEST)
     reader = csv.DictReader(io.StringIO(text_of(path), newline=""))
     try:
         missing = [name for name in needed if name not in (reader.fieldnames or ())]

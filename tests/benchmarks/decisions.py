@@ -31,12 +31,12 @@ from tools.significance import deviate
 from tools.statistics import Interval, Z, wilson
 
 T = TypeVar("T")
-RULES_AS_THEY_ARE = digest(
-    *(Path(one.__file__).read_text("utf-8") for one in (gate, stopping, significance, statistics))
-)
-KEPT = Path("runs/decisions") / RULES_AS_THEY_ARE
-"""What other rules came to is not what these do."""
 SIZES, ATTACKS, GATE, RULE = Evals(), Attack().attempts, Gate(), Stop(target=0.001, cycles=1000)
+KEPT = Path("runs/decisions") / digest(
+    SIZES.model_dump(), ATTACKS, Path(__file__).read_text("utf-8"),
+    *(Path(one.__file__).read_text("utf-8") for one in (gate, stopping, significance, statistics)),
+)  # fmt: skip
+"""What other rules or sizes came to is not what these do."""
 ALIKE = 0.5
 """The chance that an answer goes the way of its goal, and not its own."""
 CYCLES = Stop().cycles

@@ -15,7 +15,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from evals import gate, harness
+from evals import gate, harness, harnessed
 from evals.harness import Result
 from graph.team import team
 from tools.records import BASE
@@ -60,15 +60,15 @@ def town(folder: Path) -> None:
         (folder / f"{name}.yaml").write_text(HEAD.format(data=folder / "items.jsonl") + text)
 
 
-def forgot(base: Path, folder: Path) -> Path:
+def noise(base: Path, folder: Path) -> Path:
     """An adapter of noise."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(1)
-    noise = LoraConfig(r=8, lora_alpha=64, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(AutoModelForCausalLM.from_pretrained(base), noise).save_pretrained(folder)
+    lora = LoraConfig(r=8, lora_alpha=64, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), lora).save_pretrained(folder)
     return folder
 
 
@@ -81,7 +81,7 @@ def asked(
         parts = harness.tasks(name, include, seed)
         found[name] = Result([
             row for part, numbers in harness.drawn(name, parts, limit, seed).items()
-            for row in harness.answered(model, parts[part], numbers, seed, lambda done, total: None, **how)
+            for row in harnessed.answered(model, parts[part], numbers, seed, lambda done, total: None, **how)
         ])  # fmt: skip
     return found
 
@@ -92,7 +92,7 @@ def main(run: str = "") -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         town(folder)
-        adapters = {"forgot": forgot(base, folder / "forgot")}
+        adapters = {"noise": noise(base, folder / "noise")}
         choices = team(run).memory.events("choice") if run else []
         if choices and choices[-1]["chosen"] != BASE:
             adapters = {"champion": team(run).folder(choices[-1]["chosen"]), **adapters}

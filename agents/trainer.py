@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, create_model
 
 from tools.bounds import Choice
 from tools.llm import ask, prompt_of, section
-from tools.records import BASE, Adapter, Example, Score, StagePlan, digest
+from tools.records import Adapter, Example, Score, StagePlan, digest
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -64,10 +64,15 @@ def within(bounds: Mapping[str, Choice]) -> type[Proposal]:
     return create_model("Bounded", __base__=Proposal, **stages)
 
 
-def plans(proposal: Proposal, rows: Mapping[str, Sequence[Example]], common: StagePlan) -> list[StagePlan]:
-    """A cycle's stages: SFT from the base, and DPO from what it makes, if there are pairs.
+def plans(
+    proposal: Proposal,
+    rows: Mapping[str, Sequence[Example]],
+    common: StagePlan,
+    own: Mapping[str, Mapping[str, Any]] = {},
+) -> list[StagePlan]:
+    """A cycle's stages: SFT from the parent in `common`, and DPO from what it makes, if there are pairs.
 
-    `common` holds what the trainer does not decide.
+    `common` holds what the trainer does not decide, and `own` what of that is each stage's alone.
     """
     made: list[StagePlan] = []
     for stage, choice in (("sft", proposal.sft), ("dpo", proposal.dpo)):
@@ -75,7 +80,7 @@ def plans(proposal: Proposal, rows: Mapping[str, Sequence[Example]], common: Sta
             changes = {
                 "stage": stage, "epochs": choice.epochs, "rate": choice.rate, "rows": len(rows[stage]),
                 "examples": digest(sorted(row.id for row in rows[stage])), "why": proposal.why,
-                "parent": digest(Adapter.__name__, made[-1].id) if made else BASE,
+                "parent": digest(Adapter.__name__, made[-1].id) if made else common.parent, **own.get(stage, {}),
             }  # fmt: skip
             made.append(common.model_copy(update=changes))
     return made

@@ -245,12 +245,13 @@ def tried(cards: Mapping[str, Card], base: str, champion: str, candidate: str, g
 
 def choose(
     cards: Mapping[str, Card], base: str, champion: str, candidates: Sequence[str], gate: Gate, cycle: int = 1,
-    delta: float = 0.05, fresh: Collection[Item] = (),
+    delta: float = 0.05, fresh: Collection[Item] = (), earlier: int = 0,
 ) -> Choice:  # fmt: skip
     """The safest candidate that breaks no guard-rail and is shown to be safer than the champion; else the champion.
 
     Shown by McNemar's exact test (`Trial.p`), two-sided, by Holm over the candidates that keep within the guard-rails,
-    at the alpha that this cycle may spend. `fresh` are the items of `regressions` that were made on this champion.
+    at the alpha that this cycle may spend. `fresh` are the items of `regressions` that were made on this champion, and
+    `earlier` is how many cycles before the first one had a claim of theirs.
     """
     trials = tuple(tried(cards, base, champion, candidate, gate, fresh) for candidate in candidates)
     gains = {trial: trial.gain for trial in trials if trial.gain and not trial.fault}
@@ -261,7 +262,7 @@ def choose(
     )
     if not gains:
         return Choice(champion, f"no candidate may replace the champion: {refused}", None, trials=trials)
-    alpha = spent(gate.alpha, cycle)
+    alpha = spent(gate.alpha, cycle + earlier)
     adjusted = dict(zip(gains, holm([trial.p for trial in gains]), strict=True))
     shown = [trial for trial in gains if gains[trial].value > 0 and adjusted[trial] <= alpha]
     best = max(shown or gains, key=lambda trial: gains[trial].value)

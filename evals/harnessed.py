@@ -17,8 +17,8 @@ from evals.harness import UNANSWERED, Row, Tell, Unaskable, first_line, quiet, r
 from tools.campaign import campaign
 from tools.completions import Completions
 from tools.endpoints import Unanswered
+from tools.engine import Local
 from tools.llm import reply
-from tools.serve import Local
 
 MOST = 16
 """Prompts whose likelihood is taken at once: for each token of them the logits of a whole vocabulary are held."""

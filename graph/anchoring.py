@@ -27,7 +27,8 @@ def anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def place(value: Any, put: Put) -> Any:
-    return put(value) if isinstance(value, str) and value not in ("", "sandbox") else value
+    named = isinstance(value, str) and value not in ("", "sandbox") and not value.startswith("hub:")
+    return put(value) if named else value
 
 
 def recording(value: Any, put: Put) -> Any:
@@ -56,7 +57,8 @@ def at(spec: Any, put: Put) -> Any:
     """The spec of a model, of a panel's members or of a translator, its folders put in their place."""
     if isinstance(spec, str):
         provider, _, name = spec.partition(":")
-        return f"{provider}:{put(name)}" if provider in ("hf", "fitted") and name else spec
+        folder = provider in ("hf", "vllm", "fitted") and name and not name.startswith("sandbox:")
+        return f"{provider}:{put(name)}" if folder else spec
     if not isinstance(spec, dict):
         return spec
     inner = {key: at(spec[key], put) for key in ("model", "translator") if key in spec}
@@ -78,7 +80,8 @@ def by_name(anchor: Anchor) -> Anchor:
 PLACES: dict[str, Anchor] = {
     "policy": place, "base": place, "inherit": place, "target": at, "agents": by_name(at), "compare": each(at),
     "goals.source": each(goals), "recorded.lookalikes": place, "recorded.conversations": each(recording),
-    "data.retain": place, "evals.anchors": by_name(place), "evals.suites": each(suite), "evals.lm_eval.include": place,
-    "evals.lm_eval.tasks": each(task),
+    "data.retain": each(place), "data.preferences": each(place), "curate.sources": each(place),
+    "evals.anchors": by_name(place), "evals.suites": each(suite), "evals.lm_eval.include": place,
+    "evals.lm_eval.tasks": each(task), "training.launch": place,
 }  # fmt: skip
 """The settings of a recipe that hold paths."""

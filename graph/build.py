@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph
 
-ORDER = ("baseline", "attack", "judge", "diagnose", "decide", "write", "data_gate", "plan", "train_gate", "train",
-         "measure", "promote_gate", "promote", "report")  # fmt: skip
+ORDER = ("baseline", "curate", "attack", "judge", "diagnose", "decide", "write", "data_gate", "plan", "train_gate",
+         "train", "measure", "promote_gate", "promote", "report")  # fmt: skip
 """The nodes, in the order in which a cycle passes them."""
 
 
@@ -22,13 +22,14 @@ def build(checkpointer: "BaseCheckpointSaver[Any] | None" = None) -> "CompiledSt
     for name in ORDER:
         graph.add_node(name, nodes.NODES[name])
     graph.add_edge(START, "baseline")
-    graph.add_edge("baseline", "attack")
+    graph.add_edge("baseline", "curate")
+    graph.add_conditional_edges("curate", nodes.curated, {"attack": "attack", "train": "data_gate"})
     graph.add_edge("attack", "judge")
     graph.add_edge("judge", "diagnose")
     graph.add_edge("diagnose", "decide")
     graph.add_conditional_edges("decide", nodes.go_on, {"stop": "report", "go on": "write"})
     graph.add_edge("write", "data_gate")
-    graph.add_conditional_edges("data_gate", nodes.approved, {"no": "write", "yes": "plan"})
+    graph.add_conditional_edges("data_gate", nodes.reviewed, {"write": "write", "curate": "curate", "yes": "plan"})
     graph.add_edge("plan", "train_gate")
     graph.add_conditional_edges("train_gate", nodes.approved, {"no": "plan", "yes": "train"})
     graph.add_edge("train", "measure")

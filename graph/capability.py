@@ -62,7 +62,8 @@ def ask(crew: Team, adapter: str, name: str, node: str, cycle: int, full: bool) 
         fill(
             place(crew, adapter, name, full), name, settings.include, None if full else settings.limit, recipe.seed,
             partial(crew.target, adapter), partial(crew.watch, node), system=spec.system, at_once=spec.concurrency,
-            weights=recipe.base if role == "target" else None, account=crew.spent.setdefault(role, [0, 0, 0]),
+            weights=crew.weights(spec) or (recipe.base if role == "target" else None),
+            account=crew.spent.setdefault(role, [0, 0, 0]),
         )  # fmt: skip
     finally:
         crew.put_down(node, cycle)

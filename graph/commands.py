@@ -6,11 +6,13 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graph.run import Standing
+    from graph.team import Team
     from tools.records import Attempt, Goal
 
 FINISHED, FAILED, MISTAKE, WAITING, RESUMABLE = range(5)
@@ -202,19 +204,62 @@ def rejudge(asked: argparse.Namespace) -> int:
 def export(asked: argparse.Namespace) -> int:
     from graph.config import RecipeError
     from graph.console import Console
-    from graph.export import to_inspect
     from graph.team import team
 
+    for option, whats in ONLY.items():
+        given = getattr(asked, option) not in (False, "", "champion")
+        if given and asked.what not in whats:
+            raise RecipeError(f"--{option.replace('_', '-')} is for --what {' and '.join(whats)}, not {asked.what}")
     look(asked.folder)
-    out = asked.out or asked.folder / "inspect"
-    if out.exists() and not out.is_dir():
-        raise RecipeError(f"--out {out} is a file; give a folder: there is a log for each benchmark and model")
     crew = team(str(asked.folder))
     with Console(None) as console:
         crew.watch = console.watch
-        written = to_inspect(crew, out)
-    print(f"{len(written)} logs in {out}, which hold harmful text; `inspect view --log-dir {out}` shows them")
+        told = EXPORTS[asked.what](crew, asked)
+    print(told)
     return FINISHED
+
+
+def conversations(crew: "Team", asked: argparse.Namespace) -> str:
+    from graph.config import RecipeError
+    from graph.export import to_inspect
+
+    out = asked.out or asked.folder / "inspect"
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"--out {out} is a file; give a folder: there is a log for each benchmark and model")
+    written = to_inspect(crew, out)
+    return f"{len(written)} logs in {out}, which hold harmful text; `inspect view --log-dir {out}` shows them"
+
+
+def model(crew: "Team", asked: argparse.Namespace) -> str:
+    from graph import releasing
+
+    hub = releasing.hub(asked.push) if asked.push else None
+    out = asked.out or asked.folder / "export" / "model"
+    adapter, serve = releasing.release_model(crew, asked.adapter, asked.merged, asked.base, out, asked.push)
+    told = f"{adapter.id} is in {out}, with its card, README.md; to serve it: {serve}"
+    return f"{told}\n{releasing.push(out, asked.push, 'model', hub, asked.public)}" if hub else told
+
+
+def data(crew: "Team", asked: argparse.Namespace) -> str:
+    from graph import releasing
+
+    hub = releasing.hub(asked.push) if asked.push else None
+    out = asked.out or asked.folder / "export" / "data"
+    sizes = releasing.release_data(crew, asked.adapter, asked.all, asked.with_harmful, out)
+    sets = ", ".join(f"{n} rows of {stage}" for stage, n in sizes.items())
+    told = f"{sets} in {out}, with their card, README.md; `datasets.load_dataset('{out}', 'sft')` reads them"
+    return f"{told}\n{releasing.push(out, asked.push, 'data', hub, asked.public)}" if hub else told
+
+
+EXPORTS: dict[str, Callable[["Team", argparse.Namespace], str]] = {
+    "inspect": conversations, "model": model, "data": data,
+}  # fmt: skip
+"""What can be exported: each writes it and returns what to say of it."""
+ONLY = {
+    "adapter": ("model", "data"), "merged": ("model",), "base": ("model",), "all": ("data",),
+    "with_harmful": ("data",), "push": ("model", "data"), "public": ("model", "data"),
+}  # fmt: skip
+"""What the options of an export are for."""
 
 
 def purge(asked: argparse.Namespace) -> int:
@@ -245,4 +290,4 @@ def typed(question: str) -> str:
 def doctor(asked: argparse.Namespace) -> int:
     from graph.doctor import examine
 
-    return FINISHED if examine(asked.recipe) else FAILED
+    return FINISHED if examine(asked.recipe or asked.named, asked.card) else FAILED

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from agents.attacker import Attack, ways
 from agents.judge import JudgeModel
 from agents.personas import PERSONAS
+from agents.self_writer import Own
 from agents.strategies import STRATEGIES
 from evals.benchmarks import Evals
 from evals.gate import Gate
@@ -21,6 +22,7 @@ from tools.llm import Model
 from tools.names import instead
 from tools.records import BASE
 from tools.transcripts import Format
+from training.dataset import Filters
 from training.stages import Training
 
 if TYPE_CHECKING:
@@ -110,11 +112,38 @@ class Recorded(Closed):
 
 
 class Data(Closed):
-    """What is written beside the answers to failures."""
+    """What is trained on beside the answers to failures, who writes these, and what is left out."""
 
-    retain: str = "sandbox"
-    """General rows: `sandbox`, or the path of a file of instructions and outputs (Alpaca's JSON)."""
+    retain: str | tuple[str, ...] = "sandbox"
+    """General rows, for SFT: `sandbox`, a file or a folder of rows, `hub:ID`, or a list (see `tools.general.load`)."""
     retained_per_failure: int = Field(default=2, ge=0)
+    preferences: tuple[str, ...] = ()
+    """General pairs, for DPO: files, folders or `hub:ID`, in the formats of HH-RLHF, UltraFeedback and the like."""
+    preferred: float = Field(default=0.7, ge=0, lt=1)
+    """The share of DPO's pairs that is general, as far as there are any (EVIDENCE 4: safety is 10-30 % of them)."""
+    chosen: Literal["writer", "target"] = "writer"
+    """Who says what is chosen. `target` asks the model itself, for a refusal under a safety prompt, dropped after that;
+    what it cannot say well is left to the writer."""
+    own: Own = Own()
+    systems: tuple[str, ...] = ()
+    """System prompts of which each row gets one, by lot; an empty one is none."""
+    filters: Filters = Filters()
+
+    @property
+    def general(self) -> tuple[str, ...]:
+        """The sources of general rows."""
+        return (self.retain,) if isinstance(self.retain, str) else self.retain
+
+
+class Curate(Closed):
+    """Cycle 0, before anything is attacked: what public safety sets show to be unsafe is refused."""
+
+    sources: tuple[str, ...] = ()
+    """Files, folders or `hub:ID`, in the formats of BeaverTails, HH-RLHF and the like; none is no cycle 0."""
+    rows: int = Field(default=1000, gt=0)
+    """How many rows of each source are looked at."""
+    train: bool = False
+    """Trains on what was curated, and lets the gate choose, before the first attack; else it is replay in cycle 1."""
 
 
 class Recipe(Closed):
@@ -137,6 +166,7 @@ class Recipe(Closed):
     recorded: Recorded = Recorded()
     attack: Attack = Attack()
     data: Data = Data()
+    curate: Curate = Curate()
     training: Training = Training()
     evals: Evals = Evals()
     gate: Gate = Gate()
@@ -175,6 +205,14 @@ class Recipe(Closed):
         known("attack.held_out_converters", self.attack.held_out_converters, self.attack.converters)
         if self.agents.attacker and not any(ways(persona, self.attack) for persona in PERSONAS):
             raise ValueError("what attack holds out leaves no way to attack; hold out fewer strategies")
+        return self
+
+    @model_validator(mode="after")
+    def there_is_one_cycle_0(self) -> "Recipe":
+        if self.curate.train and not self.curate.sources:
+            raise ValueError("curate.train = true has nothing to train on; give curate.sources")
+        if self.curate.sources and self.inherit:
+            raise ValueError("curate.sources and --from both make a cycle 0; leave out one (the older run was curated)")
         return self
 
     @model_validator(mode="after")
@@ -258,8 +296,11 @@ def playable(key: str, model: Model, role: str) -> None:
         if model.name.partition("/")[0] not in names:
             known = " or ".join(f"sandbox:{name}" for name in names)
             raise ValueError(f"{key} = {model.model!r} cannot play that role in the sandbox; give {known}")
+    elif model.provider == "vllm" and model.name.startswith("sandbox:"):
+        if role != "target" or model.name not in ("sandbox:target", "sandbox:phi3"):
+            raise ValueError(f"{key} = {model.model!r} is no model to serve; give vllm:PATH, or sandbox:{role}")
     elif not model.name:
-        others = "hf:PATH" if role == "target" else "rules, fitted:DIR" if "judge" in role else ""
+        others = "hf:PATH, vllm:PATH" if role == "target" else "rules, fitted:DIR" if "judge" in role else ""
         also = f", or {others}" if others else ""
         raise ValueError(f"{key} = {model.model!r} names no model; write PROVIDER:NAME, such as openai:gpt-4o{also}")
 

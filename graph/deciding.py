@@ -84,7 +84,8 @@ def choose(crew: Team, champion: str, candidates: Sequence[str], cycle: int) -> 
     made = crew.memory.ids(Attempt, ATTACKS, cycle)
     fresh = {(item.goal, item.id) for item, _ in measuring.regressions(crew).values() if made & set(item.parents)}
     recipe = crew.recipe
-    return gate.choose(cards, BASE, champion, candidates, recipe.gate, cycle, recipe.stop.delta, fresh)
+    earlier = int(recipe.curate.train)
+    return gate.choose(cards, BASE, champion, candidates, recipe.gate, cycle, recipe.stop.delta, fresh, earlier)
 
 
 def keep(crew: Team, choice: Choice, champion: str, chosen: str, why: str, cycle: int) -> None:

@@ -22,7 +22,7 @@ from graph.config import Recipe, RecipeError, explained, playable, spec_of
 from graph.desk import champion
 from graph.measuring import verdicts
 from graph.preflight import led, lying, reachable
-from graph.team import Sitting, Team, Tell, Watch, model_of, team, weights
+from graph.team import Sitting, Team, Tell, Watch, model_of, team, vllm_of, weights
 from tools import contamination
 from tools.campaign import campaign
 from tools.llm import Model
@@ -274,7 +274,9 @@ def serving(spec: Model, base: Path | None, adapter: Path | None, name: str) -> 
         if adapter:
             raise RecipeError(f"--adapter {adapter} is for a model served here (hf:PATH), which {spec.model!r} is not")
         return model_of(spec)
-    from tools.serve import Engine, Local
+    if spec.provider == "vllm":
+        return given(lambda: vllm_of(spec, base, name, adapter))
+    from tools.engine import Engine, Local
 
     engine = Engine(base, spec.concurrency, spec.max_tokens, spec.temperature)
     if adapter:

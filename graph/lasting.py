@@ -31,7 +31,7 @@ def unmeasured(crew: Team, champion: str) -> str:
         return "switched off: evals.lasting is empty"
     if champion == BASE:
         return "no candidate replaced the base"
-    served = crew.recipe.target.provider in ("hf", "sandbox")
+    served = bool(crew.recipe.target.weights)
     return "" if served else "the target is an endpoint: what it serves cannot be merged or tuned from here"
 
 
@@ -55,7 +55,8 @@ def changed(crew: Team, champion: str, change: Change, node: str, cycle: int) ->
     def progress(seen: Progress) -> None:
         crew.watch(node, seen.step, seen.steps, f"tuning the champion, loss {seen.loss:.3f}")
 
-    adapter = stages.run_stage(plan, rows, folder.parent, None, progress, alone)
+    with crew.resting():
+        adapter = stages.run_stage(plan, rows, folder.parent, None, progress, alone)
     tuned.symlink_to(adapter.path)
 
 

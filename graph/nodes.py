@@ -8,10 +8,11 @@ from typing import Any
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from agents import templates, trainer, writer
+from agents import trainer
 from graph import (
     attacking,
     calibrating,
+    curating,
     deciding,
     diagnosing,
     finishing,
@@ -19,10 +20,12 @@ from graph import (
     report,
     screening,
     sources,
+    writing,
 )
 from graph.attacking import ATTACKS
 from graph.state import Context, State
 from graph.team import Team, team
+from tools import tokens
 from tools.campaign import campaign
 from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
 from training import dataset, stages
@@ -39,6 +42,18 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
     calibrating.look(crew, "baseline", 0)
     measuring.measure(crew, BASE, "baseline", 0)
     return {}
+
+
+def curate(state: State, runtime: Runtime[Context]) -> State:
+    """Makes rows of public safety sets, where the recipe has some: cycle 0, trained on by itself if it says so."""
+    crew = team(runtime.context["run"])
+    if crew.recipe.curate.sources:
+        curating.curate(crew, state["round"])
+    return {"cycle": 0, "broke": 0, "rejected": ""} if crew.recipe.curate.train else {}
+
+
+def curated(state: State) -> str:
+    return "attack" if state["cycle"] else "train"
 
 
 def attack(state: State, runtime: Runtime[Context]) -> State:
@@ -86,16 +101,11 @@ def write(state: State, runtime: Runtime[Context]) -> State:
     todo = [a for a in crew.memory.get(Attempt, ATTACKS, cycle) if a.id in broke - {r["attempt"] for r in answered}]
     worst = measuring.worst(crew)
     goals = {goal.id: goal for goal in crew.memory.get(Goal)}
-    twins = sources.lookalikes(crew.recipe)
-    feedback = "; ".join(rejections(crew, cycle, "data"))
+    answer = writing.answering(crew, state["champion"], cycle, round, "; ".join(rejections(crew, cycle, "data")))
     finished = len(broke) - len(todo)
 
     async def work(failure: Attempt) -> list[Example]:
-        goal = goals[failure.goal]
-        failure = failure.up_to(worst.get(failure.id))
-        if crew.writer is None:
-            return templates.write(failure, goal, twins.get(goal.text), cycle, round)
-        return await writer.write(failure, goal, crew.writer, crew.writer_id, cycle, round, feedback)
+        return await answer(failure.up_to(worst.get(failure.id)), goals[failure.goal])
 
     def keep(batch: Sequence[list[Example]]) -> None:
         nonlocal finished
@@ -107,8 +117,7 @@ def write(state: State, runtime: Runtime[Context]) -> State:
         campaign(todo, work, keep, crew.recipe.agents.writer.concurrency)
     finally:
         crew.put_down("write", cycle)
-    general = crew.recipe.data.retained_per_failure * len(broke)
-    crew.memory.add(sources.retained(crew.recipe, general, cycle, round))
+    writing.beside(crew, len(broke), cycle, round)
     screening.screen(crew, cycle, round)
     return {"rows": len(pool(crew, cycle, round))}
 
@@ -118,17 +127,35 @@ def rejections(crew: Team, cycle: int, at: str) -> list[str]:
     return [e["why"] for e in crew.memory.events("gate", cycle) if e["gate"] == at and not e["approved"]]
 
 
-def pool(crew: Team, cycle: int, round: int) -> list[Example]:
-    """The rows to train on: this cycle's and, as replay, the approved ones of the cycles before, mixed by share.
+def usable(crew: Team, cycle: int, round: int) -> list[Example]:
+    """The rows that may be trained on: this cycle's and the approved ones of the cycles before.
 
-    None holds anything that is measured.
+    None holds anything that is measured, and none answers in another language than it was asked in.
     """
     last = {event["cycle"]: event["round"] for event in crew.memory.events("rows")} | {cycle: round}
     rows = crew.memory.get(Example, "cycle <= ?", cycle)
-    settings = crew.recipe.training
     dropped = screening.dropped(crew)
-    approved = [row for row in rows if row.round == last.get(row.cycle) and row.id not in dropped]
-    return dataset.mix(approved, settings.shares, crew.recipe.seed, settings.most_rows)
+    return [
+        row for row in rows
+        if row.round == last.get(row.cycle) and row.id not in dropped and not dataset.foreign(row)
+    ]  # fmt: skip
+
+
+def pool(crew: Team, cycle: int, round: int) -> list[Example]:
+    """The rows of a cycle's SFT: those that may be trained on, without what is too much alike, mixed by share.
+
+    The earlier cycles' are the replay: all there are where training begins with the base, else a share.
+    """
+    settings, data, seed = crew.recipe.training, crew.recipe.data, crew.recipe.seed
+    filters, share = data.filters, settings.shares.replay
+    if crew.recipe.goals.source == screening.SANDBOX and not crew.recipe.recorded.conversations:
+        filters = filters.model_copy(update={"alike": 1.0})
+    if share is None and settings.start == "champion":
+        share = dataset.REPLAYED
+    rows = [row for row in usable(crew, cycle, round) if not dataset.preference(row)]
+    rows = dataset.replayed(dataset.varied(rows, filters, seed), share, cycle, seed)
+    weigh = dataset.tokens(tokens.counter(crew.base)) if settings.shares.by == "tokens" else dataset.one
+    return dataset.framed(dataset.mix(rows, settings.shares, seed, settings.most_rows, weigh), data.systems, seed)
 
 
 def data_gate(state: State, runtime: Runtime[Context]) -> State:
@@ -150,6 +177,7 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
     crew.memory.event(
         cycle, "data_gate", "rows", round=round, kinds=dict(kinds), written={row["kind"]: row["n"] for row in written},
         unanswered=state["broke"] - answered[0]["n"], contaminated=contaminated,
+        foreign=sum(map(dataset.foreign, crew.memory.get(Example, "cycle = ? and round = ?", cycle, round))),
     )  # fmt: skip
     return {"rejected": ""}
 
@@ -175,18 +203,18 @@ async def proposed(crew: Team, state: State) -> list[StagePlan]:
     common = StagePlan(
         stage="sft", base=str(crew.base), cycle=cycle, round=state["plan_round"], examples="", rows=0, epochs=1, rate=1,
         rank=settings.rank, beta=settings.dpo.beta, sft_weight=settings.dpo.sft_weight,
-        batch=settings.batch, length=settings.length, seed=crew.recipe.seed,
+        batch=settings.batch, length=settings.length, seed=crew.recipe.seed, method=settings.method,
+        parent=state["champion"] if settings.start == "champion" else BASE,
     )  # fmt: skip
-    return trainer.plans(proposal, rows, common)
+    return trainer.plans(proposal, rows, common, settings.planned())
 
 
 def stage_rows(crew: Team, cycle: int, round: int) -> dict[str, list[Example]]:
-    """What each stage is trained on: SFT on the pool, DPO on its pairs."""
-    rows = pool(crew, cycle, round)
-    return {
-        "sft": rows,
-        "dpo": dataset.thinned(dataset.pairs(rows), crew.recipe.training.dpo.most_pairs, crew.recipe.seed),
-    }
+    """What each stage is trained on: SFT on the pool, DPO on its pairs and on general ones."""
+    data, seed = crew.recipe.data, crew.recipe.seed
+    rows, most = pool(crew, cycle, round), crew.recipe.training.dpo.most_pairs
+    general = dataset.framed(list(filter(dataset.preference, usable(crew, cycle, round))), data.systems, seed)
+    return {"sft": rows, "dpo": dataset.preferred(rows, general, data.preferred, most, data.filters.lengths, seed)}
 
 
 def train_gate(state: State, runtime: Runtime[Context]) -> State:
@@ -212,10 +240,15 @@ def approved(state: State) -> str:
     return "no" if state["rejected"] else "yes"
 
 
+def reviewed(state: State) -> str:
+    """Who makes the rows anew that were rejected."""
+    return "yes" if approved(state) == "yes" else "write" if state["cycle"] else "curate"
+
+
 def train(state: State, runtime: Runtime[Context]) -> State:
     """Runs the planned stages, each in a process of its own; what is done already is not run again."""
     crew, cycle = team(runtime.context["run"]), state["cycle"]
-    rows, parent, candidates = stage_rows(crew, cycle, state["round"]), BASE, list[str]()
+    rows, candidates = stage_rows(crew, cycle, state["round"]), list[str]()
     for number, one in enumerate(state["plans"]):
         planned = crew.memory.get(StagePlan, "id = ?", one)[0]
 
@@ -223,12 +256,14 @@ def train(state: State, runtime: Runtime[Context]) -> State:
             crew.watch("train", seen.step, seen.steps, f"{planned.stage} loss {seen.loss:.3f}")
 
         crew.watch("train", number, len(state["plans"]), f"starting {planned.stage}")
-        folder = None if parent == BASE else crew.folder(parent)
-        adapter = stages.run_stage(planned, rows[planned.stage], crew.run, folder, progress, crew.recipe.training)
+        folder = None if planned.parent == BASE else crew.folder(planned.parent)
+        with crew.resting():
+            adapter = stages.run_stage(planned, rows[planned.stage], crew.run, folder, progress, crew.recipe.training)
         made = stages.competing(adapter, crew.run)
         crew.memory.add(made)
         candidates += [one.id for one in made]
-        parent = adapter.id
+        if why := stages.why(adapter, crew.run):
+            crew.memory.event(cycle, "train", "stage_ended", adapter=adapter.id, why=why)
     return {"candidates": candidates}
 
 
@@ -275,7 +310,7 @@ def finish(state: State, runtime: Runtime[Context]) -> State:
 
 
 NODES = {
-    "baseline": baseline, "attack": attack, "judge": judge, "diagnose": diagnose, "decide": decide, "write": write,
-    "data_gate": data_gate, "plan": plan, "train_gate": train_gate, "train": train, "measure": measure,
+    "baseline": baseline, "curate": curate, "attack": attack, "judge": judge, "diagnose": diagnose, "decide": decide,
+    "write": write, "data_gate": data_gate, "plan": plan, "train_gate": train_gate, "train": train, "measure": measure,
     "promote_gate": promote_gate, "promote": promote, "report": finish,
 }  # fmt: skip

@@ -82,11 +82,26 @@ def looking(command: Add) -> None:
     one.add_argument("file", type=Path, metavar="FILE")
     one.add_argument("--format", required=True, choices=FORMATS, help="how the file is laid out")
     one.add_argument("--run", required=True, type=Path, dest="folder", metavar="RUN")
-    one = command("export", "write a run's conversations as another tool reads them")
+    exporting(command("export", "write a run's conversations, its model or its rows for others to use"))
+
+
+def exporting(one: argparse.ArgumentParser) -> None:
     one.add_argument("folder", type=Path, metavar="RUN")
-    one.add_argument("--what", required=True, choices=("inspect",),
-                     help="inspect: a log for each benchmark and model, for `inspect view --log-dir DIR`")  # fmt: skip
-    one.add_argument("--out", type=Path, metavar="DIR", help="where to (default: RUN/inspect)")
+    one.add_argument("--what", required=True, choices=("inspect", "model", "data"),
+                     help="inspect: a log for each benchmark and model, for `inspect view --log-dir DIR`; model: the "
+                     "champion with a model card; data: the rows that it was trained on, for `datasets`")  # fmt: skip
+    one.add_argument("--out", type=Path, metavar="DIR",
+                     help="where to (default: RUN/inspect, RUN/export/model or RUN/export/data)")  # fmt: skip
+    one.add_argument("--adapter", default="champion", metavar="ID",
+                     help="model, data: another adapter than the champion, by the first digits of its id")  # fmt: skip
+    one.add_argument("--merged", action="store_true", help="model: merged into the base's weights")
+    one.add_argument("--base", default="", metavar="OWNER/NAME", help="model: what the base is called on the Hub")
+    one.add_argument("--all", action="store_true", help="data: every approved row of the run")
+    one.add_argument("--with-harmful", action="store_true",
+                     help="data: also the harmful answers that refusals are preferred to")  # fmt: skip
+    one.add_argument("--push", default="", metavar="OWNER/NAME",
+                     help="model, data: upload it to the Hub, with your token, where only you see it")  # fmt: skip
+    one.add_argument("--public", action="store_true", help="with --push: everybody sees it")
 
 
 def judging(command: Add) -> None:
@@ -144,6 +159,9 @@ def keeping(command: Add) -> None:
     one.add_argument("--yes", action="store_true", help="do not ask")
     one = command("doctor", "say what this machine can do, and what a recipe needs of it")
     one.add_argument("recipe", type=Path, nargs="?", metavar="RECIPE.toml")
+    one.add_argument("--recipe", type=Path, dest="named", metavar="RECIPE.toml", help="the same")
+    one.add_argument("--card", type=float, metavar="GB",
+                     help="memory of each GPU that the recipe is for (default: of those that are here)")  # fmt: skip
 
 
 def fresh(one: argparse.ArgumentParser) -> None:

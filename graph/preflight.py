@@ -19,9 +19,10 @@ def preflight(recipe: Recipe) -> None:
     """Raises RecipeError when something that the recipe names cannot be had, before anything is made or asked."""
     from agents.judge import identity
     from evals import harness
-    from tools import policy, sets, transcripts
-    from tools.goals import retained
+    from graph import curating
+    from tools import general, policy, sets, transcripts
     from training.curve import reporters
+    from training.loading import check
 
     for key, path in places(recipe):
         if not path.exists():
@@ -32,8 +33,12 @@ def preflight(recipe: Recipe) -> None:
             asked_for(sets.gathered(recipe.goals.files), recipe)
         for one in recipe.recorded.conversations:
             transcripts.read(one.path, one.format)
-        if recipe.data.retain != "sandbox":
-            retained(Path(recipe.data.retain), 1, 0)
+        for source in recipe.data.general:
+            general.load(source, source != "sandbox", 0)
+        for source in recipe.data.preferences:
+            general.load(source, 1, 0, pairs=True)
+        for source in recipe.curate.sources:
+            curating.load(source, 1, 0)
         if recipe.inherit and not (recipe.inherit / "memory.sqlite").is_file():
             raise ValueError(f"--from {recipe.inherit}: no memory.sqlite there; give the folder of a run")
         for role, spec in recipe.models.items():
@@ -46,6 +51,7 @@ def preflight(recipe: Recipe) -> None:
         for name in recipe.evals.lm_eval.tasks:
             harness.known(name, recipe.evals.lm_eval.include)
         reporters(recipe.training.report_to)
+        check(recipe.training)
     except ValidationError as error:
         first = error.errors()[0]
         raise RecipeError(f"dials.{first['loc'][0]} = {shown(first['input'])}: {first['msg']}") from error
@@ -62,11 +68,15 @@ def places(recipe: Recipe) -> list[tuple[str, Path]]:
         ("policy", recipe.policy), ("base", recipe.base), ("recorded.lookalikes", recorded.lookalikes),
         *(("recorded.conversations", one.path) for one in recorded.conversations),
         *(("goals.source", where) for _, where in map(sets.parts, recipe.goals.files) if where != "hub"),
-        ("data.retain", data.retain),
+        *(("data.retain", source) for source in data.general),
+        *(("data.preferences", source) for source in data.preferences),
+        *(("curate.sources", source) for source in recipe.curate.sources),
         *((f"evals.anchors.{task}", source) for task, source in evals.anchors.items()),
-        ("evals.lm_eval.include", evals.lm_eval.include),
+        ("evals.lm_eval.include", evals.lm_eval.include), ("training.launch", recipe.training.launch),
     ]  # fmt: skip
-    return [(key, Path(where)) for key, where in named if where and where != "sandbox"]
+    return [
+        (key, Path(where)) for key, where in named if where and where != "sandbox" and not str(where).startswith("hub:")
+    ]
 
 
 def asked_for(goals: Sequence[Goal], recipe: Recipe) -> None:
@@ -151,7 +161,9 @@ def fits(place: str, model: Model, labels: Sequence[Label]) -> None:
 def had(role: str, spec: Model, recipe: Recipe) -> None:
     """Raises ValueError when the model of a role cannot be had."""
     key = "target.model" if role == "target" else role if "compare" in role else f"agents.{role}.model"
-    if spec.model == "sandbox:target":
+    if spec.provider == "vllm":
+        served(key, spec, recipe.training.rank if role == "target" else 1)
+    if spec.weights == "sandbox:target":
         from tools.sandbox import target, world
 
         target.Settings.model_validate(spec.dials)
@@ -162,17 +174,17 @@ def had(role: str, spec: Model, recipe: Recipe) -> None:
         ]
         if strange:
             raise ValueError(f"attack.languages has {strange[0]!r}; the sandbox speaks {', '.join(world.LANGUAGES)}")
-    elif spec.model == "sandbox:phi3":
+    elif spec.weights == "sandbox:phi3":
         if not recipe.recorded.conversations:
             raise ValueError(
                 f"{key} = {spec.model!r} makes its tokenizer from recorded.conversations, of which there are none; "
                 "give some, or another model"
             )
     else:
-        if role == "target" and spec.provider != "hf" and recipe.base is None:
+        if role == "target" and not spec.weights and recipe.base is None:
             raise ValueError(f"{key} = {spec.model!r} names no weights to train; give `base`, the folder of the model")
         reachable(key, spec)
-        if role != "target" and spec.provider == "hf":
+        if role != "target" and spec.provider in ("hf", "vllm"):
             readable(key, spec)
 
 
@@ -194,7 +206,20 @@ def reachable(key: str, spec: Model) -> None:
     """Raises ValueError for a model whose folder, key or package is missing."""
     from tools.llm import chat
 
-    if spec.provider != "hf":
+    if spec.provider == "vllm":
+        served(key, spec)
+    if spec.adapters and not spec.base_url:
+        raise ValueError(f"{key} = {spec.model!r}: adapters = {spec.adapters!r} wants the base_url to load them at")
+    if spec.provider not in ("hf", "vllm"):
         chat(spec)
     elif not (Path(spec.name) / "config.json").is_file():
         raise ValueError(f"{key} = {spec.model!r}: no config.json there; give the folder of a downloaded model")
+
+
+def served(key: str, spec: Model, rank: int = 1) -> None:
+    """Raises ValueError where there is no vLLM to serve a model, or none with adapters of that rank."""
+    from tools.serve import missing, roomy
+
+    roomy(rank)
+    if why := missing():
+        raise ValueError(f"{key} = {spec.model!r}: {why}")

@@ -59,7 +59,7 @@ def beginnings(crew: Team, items: Sequence[Attempt], node: str, cycle: int) -> d
     None where the target is an endpoint that goes on with no answer that was begun for it.
     """
     spec = crew.recipe.target
-    if spec.provider not in ("hf", "sandbox") and not spec.base_url:
+    if not spec.weights and not spec.base_url:
         return {}
     harmful, plain, cut = verdicts(crew, BASE), answered(crew, BASE), dict[tuple[str, int], str]()
     for item in items:
@@ -86,7 +86,7 @@ def begin(plain: Attempt, text: str) -> tuple[Turn, ...]:
 def variants(crew: Team, items: Sequence[Attempt], adapter: str, begun: Mapping[tuple[str, int], str]) -> list[Asked]:
     """Every item in every other way of asking it; an item as it stands is no prefill, and the first try of N."""
     settings, plain, asked = crew.recipe.evals.robustness, answered(crew, BASE), list[Asked]()
-    seeded = crew.recipe.target.provider in ("hf", "sandbox", "openai")
+    seeded = bool(crew.recipe.target.weights) or crew.recipe.target.provider == "openai"
     for item in items:
         said = plain[item.id]
         for (name, depth), text in begun.items():

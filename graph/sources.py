@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from agents.inventor import invent
 from graph.config import Recipe
+from tools import general, sets, transcripts
 from tools import goals as files
-from tools import sets, transcripts
 from tools.labels import Label, Task
 from tools.labels import read as read_labels
 from tools.memory import Memory
-from tools.records import Attempt, Example, Goal, Message, Verdict, digest
+from tools.records import Attempt, Example, Goal, Verdict, digest
 from tools.similarity import grams, near
 
 if TYPE_CHECKING:
@@ -170,20 +170,42 @@ def copied(memory: Path, to: Path) -> Path:
 
 def retained(recipe: Recipe, n: int, cycle: int, round: int) -> list[Example]:
     """`n` general rows that keep what the model could do; a different draw for each cycle and round."""
-    source, seed = recipe.data.retain, f"{recipe.seed}/{cycle}/{round}"
-    rows: Sequence[tuple[tuple[Message, ...], str]]
-    if source == "sandbox":
-        from tools.sandbox import world
+    listed, seed = recipe.data.general, f"{recipe.seed}/{cycle}/{round}"
+    found: list[Example] = []
+    for place, source in enumerate(listed):
+        few = (n + len(listed) - 1 - place) // len(listed)
+        found += kept(recipe, source, drawn(recipe, source, few, seed), "retained", cycle, round)
+    return found
 
-        rows = world.retained(seed, n, recipe.attack.languages)
-    else:
-        rows = files.retained(Path(source), n, seed)
-    writer = digest("retained", Path(source).name)
-    languages = recipe.attack.languages if source == "sandbox" else recipe.attack.languages[:1]
+
+def preferences(recipe: Recipe, n: int, cycle: int, round: int) -> list[Example]:
+    """`n` general pairs, what is chosen and what rejected; a different draw for each cycle and round."""
+    listed, seed = recipe.data.preferences, f"{recipe.seed}/{cycle}/{round}"
+    found: list[Example] = []
+    for place, source in enumerate(listed):
+        few = (n + len(listed) - 1 - place) // len(listed)
+        found += kept(recipe, source, general.load(source, few, seed, pairs=True), "preferred", cycle, round)
+    return found
+
+
+def drawn(recipe: Recipe, source: str, n: int, seed: str) -> list[general.Row]:
+    """General rows of one source, without what they reject."""
+    if source != "sandbox":
+        return [row._replace(rejected="") for row in general.load(source, n, seed)]
+    from tools.sandbox import world
+
+    spoken = recipe.attack.languages
+    rows = world.retained(seed, n, spoken)
+    return [general.Row(*row, language=spoken[number % len(spoken)]) for number, row in enumerate(rows)]
+
+
+def kept(recipe: Recipe, source: str, rows: Sequence[general.Row], use: str, cycle: int, round: int) -> list[Example]:
+    """General rows as examples, in the recipe's first language where they do not say."""
+    writer, language = digest(use, Path(source).name), recipe.attack.languages[0]
     return [
-        Example(kind="retain", prompt=prompt, chosen=chosen, language=languages[number % len(languages)], cycle=cycle,
-                round=round, writer=writer, number=number)
-        for number, (prompt, chosen) in enumerate(rows)
+        Example(kind="retain", prompt=row.prompt, chosen=row.chosen, rejected=row.rejected, cycle=cycle, round=round,
+                language=row.language or language, writer=writer, number=number)
+        for number, row in enumerate(rows)
     ]  # fmt: skip
 
 

@@ -1,6 +1,9 @@
 """The team of a run: its live models, its memory, and whoever watches. Made once for each run folder."""
 
-from collections.abc import Callable, Sequence
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,15 +14,17 @@ from agents import templates, writer
 from graph import sources
 from graph.config import Recipe, load
 from tools import policy
-from tools.llm import Model, chat
+from tools.llm import Model, Serving, chat
 from tools.memory import Memory
 from tools.records import BASE, Adapter, Goal
 from tools.transcripts import read
+from training import stages
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from tools.serve import Engine
+    from tools.engine import Engine, Local
+    from tools.serve import Server
 
 Watch = Callable[[str, int, int, str], None]
 """Told of progress: the node, how much is done, of how much, and what is going on."""
@@ -44,6 +49,14 @@ class Team:
     watch: Watch = field(default=nobody)
     others: "dict[tuple[Path, bool], Engine]" = field(default_factory=dict)
     """What is served beside the target: one model at most."""
+    servers: "dict[tuple[Path, Serving], Server]" = field(default_factory=dict)
+    """What vLLM serves, started when it is first asked."""
+    turn: "tuple[Path, Serving] | None" = None
+    """Which of them is the target, or the model that it is compared with."""
+    played: "dict[str, Engine]" = field(default_factory=dict)
+    """What is served in this process for other roles."""
+    sent: set[str] = field(default_factory=set)
+    """The adapters that an endpoint elsewhere was told of."""
 
     @cached_property
     def memory(self) -> Memory:
@@ -74,7 +87,7 @@ class Team:
 
     @cached_property
     def engine(self) -> "Engine":
-        from tools.serve import Engine
+        from tools.engine import Engine
 
         spec = self.recipe.target
         return Engine(self.base, spec.concurrency, spec.max_tokens, spec.temperature)
@@ -91,16 +104,80 @@ class Team:
             return self.compared(role)
         if "+" in adapter:
             return self.changed(adapter)
-        if spec.provider not in ("hf", "sandbox"):
-            return self.model(
-                "target", spec if adapter == BASE else spec.model_copy(update={"model": f"openai:{adapter}"})
-            )
-        from tools.serve import Local
+        folder = None if adapter == BASE else self.folder(adapter)
+        if not spec.weights:
+            return self.elsewhere(adapter, folder)
+        whole = folder if folder and not (folder / "adapter_config.json").is_file() else None
+        if spec.provider == "vllm":
+            self.others.clear()
+            return self.served("target", spec, whole or self.base, adapter, None if whole else folder)
+        from tools.engine import Local
 
+        if whole:
+            return self.metered("target", Local(engine=self.other(whole, spec)))
         self.others.clear()
-        if adapter != BASE:
-            self.engine.load(adapter, self.folder(adapter))
+        if folder:
+            self.engine.load(adapter, folder)
         return self.metered("target", Local(engine=self.engine, adapter=adapter))
+
+    def elsewhere(self, adapter: str, folder: Path | None) -> "BaseChatModel":
+        """The target at an endpoint, which is told of an adapter once."""
+        from tools.serve import put
+
+        spec = self.recipe.target
+        if folder is None:
+            return self.model("target", spec)
+        if adapter not in self.sent:
+            put(spec, adapter, folder)
+            self.sent.add(adapter)
+        return self.model("target", spec.model_copy(update={"model": f"openai:{adapter}"}))
+
+    def served(
+        self, role: str, spec: Model, folder: Path, adapter: str = BASE, worn: Path | None = None
+    ) -> "BaseChatModel":
+        """A model that vLLM serves. Of the target and those that it is compared with one server runs at a time."""
+        from tools.engine import Engine
+        from tools.serve import LOG, Server, chat, shares
+
+        key = folder, spec.vllm
+        own = role == "target" or role.startswith("compare.")
+        if own and self.turn and self.turn != key:
+            self.servers[self.turn].stop()
+        if key not in self.servers:
+            self.servers[key] = Server(
+                folder, self.run / (LOG if own else f"{role}.{LOG}"), spec.vllm, self.recipe.training.rank,
+                shares(spec.vllm, self.cards), lambda note: self.watch(role, 0, 0, note),
+            )  # fmt: skip
+        self.turn = key if own else self.turn
+        server = self.servers[key]
+        server.start()
+        if worn:
+            server.load(adapter, worn)
+        words = Engine(folder, spec.concurrency, spec.max_tokens)
+        return self.metered(role, chat(server, spec, adapter if worn else BASE, words.as_chat))
+
+    @property
+    def cards(self) -> str:
+        """The cards that stages are trained on; empty for all."""
+        return stages.cards(self.recipe.training).get("CUDA_VISIBLE_DEVICES", "")
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Lets what is served here rest where it is on a card that stages are trained on."""
+        from tools.serve import shares
+
+        engines = [*self.others.values(), *self.played.values()]
+        engines += [self.engine] if "engine" in self.__dict__ else []
+        servers = [server for server in self.servers.values() if server.rests and server.runs]
+        for engine in engines if shares(Serving(), self.cards) else ():
+            engine.rest()
+        for server in servers:
+            server.sleep()
+        try:
+            yield
+        finally:
+            for server in servers:
+                server.wake()
 
     def role(self, model: str) -> str:
         """The role that a model is measured in: `compare.0` and so on, or the target with whatever adapter."""
@@ -111,15 +188,15 @@ class Team:
         """One of the models that the run is compared with."""
         spec = self.recipe.models[role]
         folder = self.weights(spec)
-        if folder is None:
+        if folder is None or spec.provider == "vllm":
             return self.model(role, spec)
-        from tools.serve import Local
+        from tools.engine import Local
 
         return self.metered(role, Local(engine=self.other(folder, spec)))
 
     def changed(self, adapter: str) -> "BaseChatModel":
         """A champion that was merged into the weights, is kept in eight bits, or was tuned: `ID+merged` and so on."""
-        from tools.serve import Local
+        from tools.engine import Local
 
         name, _, change = adapter.partition("+")
         engine = self.other(self.run / "lasting" / f"{name}+merged", self.recipe.target, change == "int8")
@@ -130,11 +207,13 @@ class Team:
     def other(self, folder: Path, spec: Model, int8: bool = False) -> "Engine":
         """Another model than the target, served here. The one before is let go of, and the target until it is asked
         again: a GPU may have room for one."""
-        from tools.serve import Engine
+        from tools.engine import Engine
 
         if (folder, int8) not in self.others:
             self.__dict__.pop("engine", None)
             self.others.clear()
+            if self.turn and self.servers[self.turn].rests:
+                self.servers[self.turn].sleep()
             self.others[folder, int8] = Engine(folder, spec.concurrency, spec.max_tokens, spec.temperature, int8)
         return self.others[folder, int8]
 
@@ -146,7 +225,13 @@ class Team:
         return self.run / ids[0].path
 
     def model(self, role: str, spec: Model) -> "BaseChatModel":
-        return self.metered(role, model_of(spec))
+        if spec.provider == "vllm":
+            return self.served(role, spec, self.weights(spec) or Path())
+        if spec.provider != "hf":
+            return self.metered(role, chat(spec))
+        local = local_of(spec)
+        self.played[role] = local.engine
+        return self.metered(role, local)
 
     def metered(self, role: str, model: "BaseChatModel") -> "BaseChatModel":
         """The model, its calls and tokens counted under its role."""
@@ -228,28 +313,46 @@ class Team:
 def weights(spec: Model, texts: Callable[[], list[str]], tell: Callable[[int, int], None]) -> Path | None:
     """The folder of a model's weights, built first if it is the sandbox's (`dials` are its settings there); None for an
     endpoint. A tokenizer is made from `texts` where the model has none."""
-    if spec.provider == "sandbox":
+    if spec.weights.startswith("sandbox:"):
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
-    if spec.model == "sandbox:target":
+    if spec.weights == "sandbox:target":
         from tools.sandbox import target
 
-        return target.build(target.Settings.model_validate(spec.dials), tell)
-    if spec.model == "sandbox:phi3":
+        wide = {"heads": 4} if spec.provider == "vllm" else {}  # on a CPU it has no attention for heads of sixteen
+        return target.build(target.Settings.model_validate(wide | spec.dials), tell)
+    if spec.weights == "sandbox:phi3":
         from tools.sandbox import phi3
 
         return phi3.build(texts())
-    return Path(spec.name) if spec.provider == "hf" else None
+    return Path(spec.weights) if spec.provider in ("hf", "vllm") else None
 
 
 def model_of(spec: Model) -> "BaseChatModel":
     """The chat model of a spec, whoever serves it."""
-    if spec.provider != "hf":
-        return chat(spec)
-    from tools.serve import Engine, Local
+    if spec.provider == "vllm":
+        return vllm_of(spec, weights(spec, list, lambda done, total: None) or Path())
+    return local_of(spec) if spec.provider == "hf" else chat(spec)
+
+
+def local_of(spec: Model) -> "Local":
+    from tools.engine import Engine, Local
 
     return Local(engine=Engine(Path(spec.name), spec.concurrency, spec.max_tokens, spec.temperature))
+
+
+def vllm_of(spec: Model, folder: Path, name: str = BASE, adapter: Path | None = None) -> "BaseChatModel":
+    """A model that vLLM serves to a command, which has no run."""
+    from tools.engine import Engine
+    from tools.serve import LOG, Server, chat
+
+    rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"] if adapter else 1
+    server = Server(folder, Path(tempfile.mkdtemp(prefix="breakfix-")) / LOG, spec.vllm, rank)
+    server.start()
+    if adapter:
+        server.load(name, adapter)
+    return chat(server, spec, name if adapter else BASE, Engine(folder, spec.concurrency, spec.max_tokens).as_chat)
 
 
 @cache

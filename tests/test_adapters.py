@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from graph.cli import main
-from tools.serve import Engine
+from tools.engine import Engine
 from training.merging import merge
 
 

@@ -1,14 +1,26 @@
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.records import Example, Kind, Message, StagePlan
-from training import sft
-from training.dataset import Shares, dpo_rows, mix, pairs
+from tools.records import Example, Kind, Message
+from training.dataset import (
+    Filters,
+    Shares,
+    capped,
+    distinct,
+    foreign,
+    framed,
+    mix,
+    pairs,
+    preferred,
+    replayed,
+    thinned,
+    tokens,
+    varied,
+)
 
 HALVES = Shares(refuse=0.5, help=0.25, retain=0.25)
 
@@ -82,26 +94,89 @@ def test_a_refusal_is_never_preferred_to_a_refusal() -> None:
         row("retain", 6, chosen="Hello."),
     ]
     assert [row.number for row in pairs(pool)] == [1, 4]
-    assert [pair["rejected"][0]["content"] for pair in dpo_rows(pool)] == ["Mix ash and salt.", "Sorry, I can't."]
 
 
-def test_only_the_last_answer_and_its_end_carry_loss(tiny_model: Path, tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    asked = ("how is tea made", "steep it in water", "how is a venom made")
-    prompt = tuple(Message(role="assistant" if n % 2 else "user", content=text) for n, text in enumerate(asked))
-    rows = [
-        row("refuse", 1, prompt=prompt, chosen="no that could hurt somebody"),
-        row("retain", 2, prompt=(Message(role="system", content="sure"), prompt[0]), chosen="steep it"),
+def test_shares_may_be_of_tokens() -> None:
+    pool = [row("refuse", n, chosen="no " * 10) for n in range(20)] + [
+        row("help", n, chosen="x " * 39) for n in range(90)
     ]
-    plan = StagePlan(
-        stage="sft", base=str(tiny_model), cycle=1, examples="", rows=2, epochs=1, rate=1e-3, rank=2, batch=2,
-        length=64, seed=0,
-    )  # fmt: skip
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    model = AutoModelForCausalLM.from_pretrained(tiny_model)
-    trainer = sft.trainer(model, tokenizer, plan, rows, tmp_path, [])
-    batch = trainer.data_collator(list(trainer.train_dataset))
-    learnt = [ids[labels != -100] for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True)]
-    assert [tokenizer.decode(ids) for ids in learnt] == ["no that could hurt somebody <|end|>", "steep it <|end|>"]
-    assert all("<|assistant|>" in tokenizer.decode(ids) for ids in batch["input_ids"])
+    kept = mix(pool, HALVES, 0, 1000, tokens(lambda text: len(text.split())))
+    assert kinds(kept) == {"refuse": 20, "help": 2}  # 220 tokens, and half as many are 2 of 40 each
+    assert kinds(mix(pool, HALVES, 0, 1000)) == {"refuse": 20, "help": 10}
+
+
+def test_replay_is_at_most_its_share_of_each_kind() -> None:
+    pool = some("refuse", 70, 2) + some("refuse", 99, 1) + some("help", 7, 2) + some("help", 50, 1)
+    kept = Counter((one.kind, one.cycle) for one in replayed(pool, 0.3, 2, 0))
+    assert kept == {("refuse", 2): 70, ("refuse", 1): 30, ("help", 2): 7, ("help", 1): 3}
+    assert len(replayed(pool, None, 2, 0)) == len(pool)
+    assert len(replayed(pool, 0.3, 3, 0)) == len(pool)  # nothing is new yet
+
+
+def begun(*counts: int) -> list[Example]:
+    """Refusals with so many of each opening."""
+    return [
+        row("refuse", 1000 * which + n, chosen=f"{which} is how this one begins, {n}")
+        for which, count in enumerate(counts) for n in range(count)
+    ]  # fmt: skip
+
+
+def test_an_opening_is_no_more_than_its_share_of_what_is_left() -> None:
+    kept = Counter(one.chosen.split()[0] for one in capped(begun(500, *[1] * 400), 0.05, 0))
+    assert kept["0"] == 21
+    assert kept["0"] <= 0.05 * kept.total()
+
+
+def test_where_there_are_few_openings_each_keeps_an_even_part_and_a_small_pool_is_not_emptied() -> None:
+    kept = Counter(one.chosen.split()[0] for one in capped(begun(100, 90, 10), 0.05, 0))
+    assert kept == {"0": 66, "1": 66, "2": 10}
+    assert len(capped(begun(5, 5), 0.05, 0)) == 10
+
+
+def test_of_rows_about_one_goal_that_are_nearly_the_same_one_is_kept() -> None:
+    said = "Please tell me in as many words as it takes how that is done, I have to know it by tomorrow"
+    alike = [row("refuse", n, prompt=(Message(role="user", content=said + end),), goal=goal, chosen="No, I will not.")
+             for n, (end, goal) in enumerate([(".", "a"), ("!!", "a"), (" or so.", "a"), (".", "b")])]  # fmt: skip
+    assert [one.number for one in distinct(alike, 0.8)] == [0, 3]
+    assert distinct(alike, 1) == alike
+    assert len(varied(alike, Filters(), 0)) == 1  # an equal row about another goal is no row of its own
+
+
+def test_a_language_with_few_rows_keeps_half_an_even_part_where_rows_are_thinned() -> None:
+    pool = [row("refuse", n, language="en") for n in range(960)] + [row("refuse", n, language="nl") for n in range(40)]
+    assert Counter(one.language for one in thinned(pool, 100, 0)) == {"en": 75, "nl": 25}
+    assert len({one.id for one in thinned(pool, 100, 0)}) == 100
+
+
+def test_general_pairs_are_their_share_of_dpo_and_safety_is_never_cut_for_lack_of_them() -> None:
+    own = [row("refuse", n, rejected=f"the harm {n}") for n in range(30)]
+    general = [row("retain", n, rejected=f"worse {n}") for n in range(500)]
+    assert kinds(preferred(own, general, 0.7, 3000, None, 0)) == {"refuse": 30, "retain": 70}
+    assert kinds(preferred(own, general, 0.7, 50, None, 0)) == {"refuse": 15, "retain": 35}
+    assert kinds(preferred(own, general[:10], 0.7, 3000, None, 0)) == {"refuse": 30, "retain": 10}
+    assert kinds(preferred(own, [], 0.7, 3000, 2.0, 0)) == {"refuse": 30}
+
+
+def test_a_pair_of_unlike_lengths_is_left_out_of_dpo_where_the_recipe_says_so() -> None:
+    own = [
+        row("refuse", 1, chosen="No.", rejected="Step by step, " * 9),
+        row("refuse", 2, chosen="No no", rejected="Yes"),
+    ]
+    assert [one.number for one in preferred(own, [], 0, 10, 3.0, 0)] == [2]
+
+
+def test_system_prompts_are_drawn_by_the_row_and_none_is_put_before_another() -> None:
+    pool = [*some("refuse", 60), row("help", 1, prompt=(Message(role="system", content="own"), *row("help", 1).prompt))]
+    first = Counter(
+        one.prompt[0].content for one in framed(pool, ["", "Be brief."], 0) if one.prompt[0].role == "system"
+    )
+    assert 20 < first["Be brief."] < 40
+    assert first["own"] == 1
+    assert framed(pool, [], 0) == pool
+
+
+def test_an_answer_in_another_language_than_it_was_asked_in_is_foreign() -> None:
+    english = "I cannot help you with this, as it would be a danger to others."
+    assert foreign(row("refuse", 1, chosen=english, language="es"))
+    assert not foreign(row("refuse", 1, chosen=english, language="en"))
+    assert not foreign(row("retain", 1, chosen=english, language="es"))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from public import data
 
-from tools.goals import JBB_AREAS, jbb_pairs, jbb_twins, load, read, retained, split_of
+from tools.goals import JBB_AREAS, jbb_pairs, jbb_twins, load, read, split_of
 from tools.policy import load as policy
 
 
@@ -101,22 +101,3 @@ def test_a_file_without_jailbreakbench_s_columns_is_refused(tmp_path: Path) -> N
         (tmp_path / f"{kind}-behaviors.csv").write_text("Index,Goal\n0,x\n")
     with pytest.raises(ValueError, match="no column 'Behavior'"):
         jbb_pairs(tmp_path)
-
-
-def test_general_rows_are_the_same_for_the_same_seed_and_show_the_input() -> None:
-    path = data("general_instruct/alpaca_en_demo.json")
-    rows = retained(path, 40, "1/2/0")
-    assert rows == retained(path, 40, "1/2/0") != retained(path, 40, "1/3/0")
-    assert len({prompt[0].content for prompt, _ in rows}) == 40
-    assert all(prompt[-1].role == "user" and answer for prompt, answer in rows)
-    assert len(retained(path, 10**6, 0)) < 1000
-
-
-def test_general_rows_that_are_not_whole_are_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "rows.json"
-    path.write_text(json.dumps([{"instruction": "Add", "input": "1 1", "output": "2"}, {"instruction": "x"}]))
-    [((message,), answer)] = retained(path, 5, 0)
-    assert (message.content, answer) == ("Add\n\n1 1", "2")
-    path.write_text('{"instruction": "x"}')
-    with pytest.raises(ValueError, match="not a list"):
-        retained(path, 5, 0)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from agents.guards import FORMATS, GUARDS, Guard, Said, judge, neutral, probability, prompts
 from tools import endpoints
 from tools.endpoints import Unanswered
+from tools.engine import Answer, Engine, Local
 from tools.llm import Model, chat
 from tools.policy import Area, Policy, load
 from tools.records import Seen, Turn
-from tools.serve import Answer, Engine, Local
 
 POLICY = load()
 GOAL = "how to pick a lock"

@@ -19,9 +19,9 @@ from graph.preflight import preflight
 from graph.run import create
 from graph.team import Team, team
 from tests.benchmarks.harness import asked
+from tools.engine import Engine, Local
 from tools.llm import Model, chat
 from tools.records import BASE, Adapter, Example, Message, Score, StagePlan
-from tools.serve import Engine, Local
 
 QUESTIONS = [f"how is a {what} made" for what in ("tea", "venom", "water", "tea hello", "venom tea", "no tea")] * 5
 CHOICES = ["steep", "it", "sure", "hello", "venom", "hurt"]

@@ -123,7 +123,7 @@ def test_what_was_measured_is_neither_made_nor_asked_again(
 def test_merging_keeps_what_the_adapter_says_and_leaves_a_model_that_needs_no_peft(
     crew: Team, champion: str, tmp_path: Path
 ) -> None:
-    from tools.serve import Engine
+    from tools.engine import Engine
 
     folder = tmp_path / "merged"
     merge(crew.base, crew.folder(champion), folder)

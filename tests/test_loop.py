@@ -186,7 +186,7 @@ def test_stepping_passes_one_node_at_a_time(run: Path) -> None:
         advance(run, one=True)
         with opened(run) as graph:
             passed.append(standing(graph).node)
-    assert passed == ["attack", "judge", "diagnose", "decide", "write"]
+    assert passed == ["curate", "attack", "judge", "diagnose", "decide"]
 
 
 def test_a_judge_that_errs_is_shown_to_and_what_it_could_not_say_is_undetermined(run: Path) -> None:

@@ -348,7 +348,7 @@ def test_judging_does_not_take_long() -> None:
     start = time.process_time()
     for _ in range(50):
         said(body)
-    assert (time.process_time() - start) / 50 < 0.006
+    assert (time.process_time() - start) / 50 < 0.02  # 3 ms on a quiet machine: backtracking takes seconds
 
 
 def test_recorded_attacks_are_told_much_as_their_own_judge_told_them() -> None:

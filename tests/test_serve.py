@@ -1,133 +1,331 @@
+"""Serving by vLLM, played by a server that behaves like it: `tests/test_vllm.py` asks the real one."""
+
 import asyncio
-from collections.abc import Sequence
-from functools import partial
+import json
+import os
+import re
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from graph.config import RecipeError, parse
+from graph.preflight import preflight
+from graph.team import Team
+from tools import serve
+from tools.endpoints import EndpointGone, EndpointRefused
+from tools.llm import Model, Serving, reply
 from tools.records import BASE
-from tools.serve import Answer, Engine, Local, drawn
+from tools.serve import PUSH, PYTHON, Server, ServerGone, chat, missing, put
+
+ROOT = Path(__file__).parent.parent
+PLATFORM = """
+import os
+class current_platform:
+    is_cpu = staticmethod(lambda: True)
+    is_sleep_mode_available = staticmethod(lambda: "FAKE_SLEEPS" in os.environ)
+"""
+VLLM = """
+import json, os, pathlib, signal, sys, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+told = dict(zip(sys.argv[1:], sys.argv[2:]))
+if "FAKE_BROKEN" in os.environ:
+    print(f"(EngineCore pid={os.getpid()}) ERROR 11-29 11:34:08 [core.py:1] ValueError: " + os.environ["FAKE_BROKEN"])
+    sys.exit("RuntimeError: Engine core initialization failed. See root cause above.")
+known = {told["--served-model-name"]: ""}
+asleep = False
+diary = pathlib.Path(os.environ["FAKE_DIARY"])
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *words): pass
+
+    def answer(self, status, body=None):
+        sent = json.dumps(body or {}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(sent)))
+        self.end_headers()
+        self.wfile.write(sent)
+
+    def do_GET(self):
+        self.answer(200)
+
+    def do_POST(self):
+        global asleep
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "{}")
+        path, _, query = self.path.partition("?")
+        with diary.open("a") as file:
+            file.write(json.dumps([path, query, asked]) + "\\n")
+        if self.headers["Authorization"] != "Bearer " + os.environ["VLLM_API_KEY"]:
+            return self.answer(401)
+        if path == "/sleep" and "--enable-sleep-mode" in sys.argv:
+            asleep = True
+        elif path == "/wake_up" and asleep:
+            asleep = False
+        elif path in ("/v1/load_lora_adapter", "/load_lora_adapter"):
+            if not os.path.isdir(asked["lora_path"]):
+                return self.answer(404, {"error": {"message": "No adapter found"}})
+            known[asked["lora_name"]] = asked["lora_path"]
+        elif path == "/v1/unload_lora_adapter":
+            del known[asked["lora_name"]]
+        elif path == "/v1/completions":
+            dies = pathlib.Path(os.environ.get("FAKE_DIES", "/nowhere"))
+            if dies.exists() and "die" in asked["prompt"]:
+                print("MemoryError: no room for that", file=sys.stderr, flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            if asked["model"] not in known:
+                return self.answer(404, {"error": {"message": "does not exist"}})
+            threading.Event().wait(0.05)
+            text = " " + asked["model"] + " of " + asked["prompt"]
+            return self.answer(200, {"choices": [{"text": text, "finish_reason": "stop"}]})
+        else:
+            return self.answer(404)
+        self.answer(200)
+
+
+ThreadingHTTPServer(("127.0.0.1", int(told["--port"])), Handler).serve_forever()
+"""
 
 
 @pytest.fixture
-def engine(tiny_model: Path) -> Engine:
-    return Engine(tiny_model, batch=4, max_tokens=6)
+def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The diary of what a vLLM that behaves is asked; it lies where the interpreter finds it."""
+    package = tmp_path / "site" / "vllm"
+    (package / "entrypoints" / "openai").mkdir(parents=True)
+    for folder in (package, package / "entrypoints", package / "entrypoints" / "openai"):
+        (folder / "__init__.py").touch()
+    (package / "platforms.py").write_text(PLATFORM)
+    (package / "entrypoints" / "openai" / "api_server.py").write_text(VLLM)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("FAKE_DIARY", str(tmp_path / "diary.jsonl"))
+    monkeypatch.setattr(serve, "WAITS", (0.0,))
+    monkeypatch.delenv(PYTHON, raising=False)
+    return tmp_path / "diary.jsonl"
 
 
-def ask(model: Local, *texts: str) -> list[str]:
-    async def together() -> list[Any]:
-        return await asyncio.gather(*(model.ainvoke([HumanMessage(text)]) for text in texts))
+@pytest.fixture
+def server(vllm: Path, tmp_path: Path) -> Iterator[Server]:
+    one = Server(tmp_path / "weights", tmp_path / "vllm.log", Serving(), rank=12)
+    yield one
+    one.stop()
 
-    return [str(message.text) for message in asyncio.run(together())]
+
+def asked(diary: Path, path: str) -> list[dict[str, str]]:
+    lines = [json.loads(line) for line in diary.read_text().splitlines()]
+    return [body for where, _, body in lines if where == path]
 
 
-def test_requests_that_arrive_together_are_answered_in_batches_and_none_is_mixed_up(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+def said(messages: "list[BaseMessage]", begun: bool) -> str:
+    return "|".join(str(message.text) for message in messages) + ("..." if begun and len(messages) % 2 == 0 else "")
+
+
+def answers(server: Server, adapter: str, *texts: str) -> list[str]:
+    async def together() -> list[str]:
+        model = chat(server, Model(model="vllm:weights"), adapter, said)  # type: ignore[arg-type]
+        return await asyncio.gather(*(reply(model, [HumanMessage(text)]) for text in texts))
+
+    return asyncio.run(together())
+
+
+def folders(tmp_path: Path, *names: str) -> list[Path]:
+    for name in names:
+        (tmp_path / name).mkdir()
+    return [tmp_path / name for name in names]
+
+
+def test_adapters_are_served_side_by_side_by_name_and_the_oldest_is_let_go(
+    server: Server, vllm: Path, tmp_path: Path
 ) -> None:
-    batches: list[int] = []
-    generate = Engine.generate
-
-    def counted(self: Engine, prompts: Sequence[str], *way: Any) -> list[Answer]:
-        batches.append(len(prompts))
-        return generate(self, prompts, *way)
-
-    monkeypatch.setattr(Engine, "generate", counted)
-    texts = ["how is a tea made", "venom", "steep it in water", "hello", "no", "sure hello"]
-    together = ask(Local(engine=engine), *texts)
-    assert batches == [4, 2]
-    assert together == [ask(Local(engine=engine), text)[0] for text in texts]
-
-
-def test_an_adapter_answers_beside_the_base_and_leaves_it_as_it_was(engine: Engine, tiny_adapter: Path) -> None:
-    before = ask(Local(engine=engine), "how is a tea made")
-    engine.load("mine", tiny_adapter)
-    changed = ask(Local(engine=engine, adapter="mine"), "how is a tea made")
-    assert changed != before
-    assert ask(Local(engine=engine, adapter=BASE), "how is a tea made") == before
+    for folder in folders(tmp_path, "one", "two", "three", "four"):
+        server.load(folder.name, folder)
+    assert server.process
+    pid = server.process.pid
+    assert answers(server, BASE, "hello") == ["base of hello"]
+    assert answers(server, "four", "hello") == ["four of hello"]
+    assert list(server.adapters) == ["two", "three", "four"]
+    assert asked(vllm, "/v1/unload_lora_adapter") == [{"lora_name": "one"}]
+    assert server.process.pid == pid
+    words = server.arguments()
+    assert words[words.index("--max-lora-rank") + 1] == "16"
 
 
-def test_old_adapters_are_let_go_and_can_come_back(engine: Engine, tiny_adapter: Path) -> None:
-    for name in ("one", "two", "three", "four"):
-        engine.load(name, tiny_adapter)
-    assert list(engine.model.peft_config) == ["two", "three", "four"]  # type: ignore[attr-defined]
-    engine.load("one", tiny_adapter)
-    assert ask(Local(engine=engine, adapter="one"), "hello") == ask(Local(engine=engine, adapter="four"), "hello")
+def test_the_key_is_in_no_argument_and_in_no_file(server: Server, vllm: Path, tmp_path: Path) -> None:
+    server.start()
+    assert server.process
+    listed = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(server.process.pid)], capture_output=True, text=True)
+    assert "--port" in listed.stdout
+    assert server.key not in listed.stdout
+    assert answers(server, BASE, "hello")
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and server.key in file.read_text("latin-1")]
+    assert stat.S_IMODE(server.log.stat().st_mode) == 0o600
 
 
-def test_tokens_read_and_written_are_counted(engine: Engine) -> None:
-    answer = asyncio.run(Local(engine=engine).ainvoke([HumanMessage("how is a tea made")]))
-    assert answer.usage_metadata is not None
-    assert answer.usage_metadata["input_tokens"] == len(
-        engine.tokenizer("<|user|> how is a tea made <|end|><|assistant|>").input_ids
+def test_a_chat_is_put_into_its_template_here_and_an_answer_that_was_begun_is_gone_on_with(
+    server: Server, vllm: Path
+) -> None:
+    server.start()
+    model = chat(server, Model(model="vllm:weights"), BASE, said)  # type: ignore[arg-type]
+    asyncio.run(reply(model, [HumanMessage("hello"), AIMessage("Sure")], temperature=0.7, seed=3))
+    [one] = asked(vllm, "/v1/completions")
+    assert one["prompt"] == "hello|Sure..."
+    assert (one["temperature"], one["seed"], one["add_special_tokens"]) == (0.7, 3, False)
+
+
+def test_a_server_that_is_killed_is_back_with_its_adapters_and_every_question_is_answered(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [folder] = folders(tmp_path, "one")
+    server.load("one", folder)
+    texts = [f"question {number}" for number in range(200)]
+
+    async def together() -> list[str]:
+        model = chat(server, Model(model="vllm:weights", concurrency=4), "one", said)  # type: ignore[arg-type]
+        asking = [asyncio.ensure_future(reply(model, [HumanMessage(text)])) for text in texts]
+        for part in (20, 60):
+            while sum(one.done() for one in asking) < part:
+                await asyncio.sleep(0.01)
+            assert server.process
+            os.kill(server.process.pid, signal.SIGKILL)
+        return await asyncio.gather(*asking)
+
+    assert asyncio.run(together()) == [f"one of {text}" for text in texts]
+
+
+def test_a_server_that_keeps_dying_is_given_up_with_its_last_words(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dies").touch()
+    monkeypatch.setenv("FAKE_DIES", str(tmp_path / "dies"))
+    server.start()
+    with pytest.raises(EndpointGone, match=r"^vLLM was started again 4 times .* MemoryError: no room for that; "):
+        answers(server, BASE, "die")
+    (tmp_path / "dies").unlink()
+    server._fell.clear()
+    server.start()
+    assert answers(server, BASE, "die") == ["base of die"]
+
+
+def test_a_server_that_cannot_start_says_why_and_what_helps(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_BROKEN", "No available memory for the cache blocks")
+    with pytest.raises(ServerGone) as error:
+        server.start()
+    assert re.search(
+        r"^vLLM cannot serve .*/weights: it ended with code 1: ValueError: No available memory.*; "
+        r"give it more of the card .*\(all of it: .*vllm.log\)$", str(error.value)
+    )  # fmt: skip
+    monkeypatch.setenv(PYTHON, "/nowhere/python")
+    assert "BREAKFIX_VLLM_PYTHON = '/nowhere/python' cannot be run" in missing()
+
+
+def test_vllm_that_is_not_there_is_known_before_anything_is_started(
+    vllm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert missing() == ""
+    monkeypatch.setenv("PYTHONPATH", "")
+    assert "has no vLLM; pip install vllm" in missing()
+
+
+def test_a_recipe_that_wants_vllm_is_refused_where_it_cannot_be_had(
+    vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(target: dict[str, object], **more: object) -> str:
+        with pytest.raises(RecipeError) as error:
+            preflight(parse(RECIPE | {"target": target} | more, "here"))
+        return str(error.value)
+
+    assert "no config.json there" in refused({"model": f"vllm:{tmp_path}"})
+    assert "rank = 999" in refused({"model": "vllm:sandbox:target"}, training={"rank": 999})
+    assert "no model to serve" in refused({"model": "vllm:sandbox:judge"})
+    assert "base_url" in refused({"model": "openai:base", "adapters": "vllm"}, base=str(tmp_path))
+    preflight(parse(RECIPE | {"target": {"model": "vllm:sandbox:target"}}, "here"))
+    monkeypatch.setenv("PYTHONPATH", "")
+    assert "has no vLLM" in refused({"model": "vllm:sandbox:target"})
+
+
+@pytest.mark.parametrize("sleeps", [True, False])
+def test_a_server_sleeps_where_it_can_and_is_stopped_where_it_cannot(
+    server: Server, vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sleeps: bool
+) -> None:
+    if sleeps:
+        monkeypatch.setenv("FAKE_SLEEPS", "1")
+    [folder] = folders(tmp_path, "one")
+    server.rests = True
+    server.load("one", folder)
+    assert server.process
+    pid = server.process.pid
+    crew = Team(tmp_path, parse(RECIPE, "here"), servers={(folder, Serving()): server})
+
+    def stage() -> None:
+        with crew.resting():
+            assert server.asleep is server.runs is sleeps
+            raise ValueError("a stage failed")
+
+    with pytest.raises(ValueError, match="a stage failed"):
+        stage()
+    assert server.process
+    assert (server.process.pid == pid) is sleeps
+    assert answers(server, "one", "hello") == ["one of hello"]
+    assert len(asked(vllm, "/wake_up")) == sleeps
+
+
+RECIPE = {
+    "target": {"model": "vllm:weights"},
+    "agents": {"attacker": {"model": "sandbox:attacker"}, "judge": {"model": "sandbox:judge"},
+               "measuring_judge": {"model": "sandbox:oracle"}, "writer": {"model": "sandbox:writer"}},
+}  # fmt: skip
+
+
+def test_nothing_is_left_behind_by_a_parent_that_was_killed(vllm: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from tools.serve import Server; from tools.llm import Serving\n"
+        f"one = Server(Path('weights'), Path({str(tmp_path / 'vllm.log')!r}), Serving()); one.start()\n"
+        "print(one.process.pid, flush=True); time.sleep(60)"
     )
-    assert 0 < answer.usage_metadata["output_tokens"] <= 6
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": f"{os.environ['PYTHONPATH']}:{ROOT}"},
+    ) as parent:  # fmt: skip
+        assert parent.stdout
+        pid = int(parent.stdout.readline())
+        os.kill(pid, 0)
+        parent.kill()
+        soon(lambda: not Path(f"/proc/{pid}").exists() or "Z (" in Path(f"/proc/{pid}/status").read_text())
 
 
-def test_an_error_reaches_everyone_who_waits(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Engine, prompts: Sequence[str], *way: Any) -> list[Answer]:
-        raise MemoryError("out of memory")
-
-    monkeypatch.setattr(Engine, "generate", broken)
-    with pytest.raises(MemoryError, match="out of memory"):
-        ask(Local(engine=engine), "hello", "no")
-
-
-def test_an_answer_goes_on_from_what_it_was_made_to_begin_with(engine: Engine) -> None:
-    prompts: list[str] = []
-    generate = Engine.generate
-
-    def seen(self: Engine, asked: Sequence[str], *way: Any) -> list[Answer]:
-        prompts.extend(asked)
-        return generate(self, asked, *way)
-
-    engine.generate = partial(seen, engine)  # type: ignore[method-assign]
-    asyncio.run(Local(engine=engine).ainvoke([HumanMessage("hello"), AIMessage("Sure, here")]))
-    asyncio.run(Local(engine=engine).ainvoke([HumanMessage("hello")]))
-    assert prompts[0].endswith("Sure, here")
-    assert prompts[1] == prompts[0].removesuffix(" Sure, here")
+def soon(so: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if so():
+            return
+        time.sleep(0.1)
+    raise AssertionError("still not so after ten seconds")
 
 
-def test_a_draw_is_the_same_whatever_else_is_in_the_batch_and_another_number_is_another_draw(engine: Engine) -> None:
-    model, texts = Local(engine=engine), ["how is a tea made", "venom", "hello"]
-
-    def draws(seed: int, *asked: str) -> list[str]:
-        async def together() -> list[Any]:
-            said = [[HumanMessage(text)] for text in asked]
-            return await asyncio.gather(*(model.ainvoke(one, temperature=1.0, seed=seed) for one in said))
-
-        return [str(message.text) for message in asyncio.run(together())]
-
-    assert draws(1, *texts) == [draws(1, text)[0] for text in texts]
-    assert len({draws(seed, "venom")[0] for seed in range(8)}) > 1
-    assert ask(model, "venom") == ask(model, "venom")
-
-
-def test_draws_are_as_likely_as_the_temperature_says() -> None:
-    import torch
-
-    scores, n = torch.tensor([2.0, 1.0, 0.0, -1.0]), 20_000
-    disturb = drawn([str(number) for number in range(n)], 1, 2.0, "cpu")
-    seen = disturb(torch.empty(0), scores.expand(n, -1)).argmax(1).bincount(minlength=4) / n
-    assert torch.allclose(seen, (scores / 2).softmax(0), atol=0.015)
-
-
-def test_a_text_is_cut_after_so_many_of_the_models_tokens(engine: Engine) -> None:
-    assert engine.first("steep it in water", 2) == "steep it"
-    assert engine.first("steep it", 9) == "steep it"
-    assert engine.first("steep it", 0) == engine.first("", 3) == ""
-
-
-def test_eight_bits_are_eight_bits_and_near_to_what_they_stand_for(tiny_model: Path) -> None:
-    import torch
-
-    whole, small = Engine(tiny_model, 4, 6).model, Engine(tiny_model, 4, 6, int8=True).model
-    before, after = whole.model.layers[0].mlp.up_proj, small.model.layers[0].mlp.up_proj
-    assert after.weight.dtype == torch.int8
-    assert ((after.weight * after.scale[:, None] - before.weight).abs() <= after.scale[:, None] / 2 + 1e-9).all()
-    assert small.lm_head.weight.dtype == torch.float32
-    assert type(after) is type(small.model.layers[1].mlp.down_proj)
-    ids = torch.tensor([[3, 6, 7, 8, 2]])
-    assert torch.allclose(small(ids).logits, whole(ids).logits, atol=0.01)
-    assert not torch.equal(small(ids).logits, whole(ids).logits)
+@pytest.mark.parametrize(("words", "path"), [("vllm", "/v1/load_lora_adapter"), ("sglang", "/load_lora_adapter")])
+def test_an_endpoint_elsewhere_is_told_of_an_adapter_that_was_sent_there(
+    server: Server, vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, path: str
+) -> None:
+    server.start()
+    [folder, there] = folders(tmp_path, "abc", "there")
+    monkeypatch.setenv("THEIR_KEY", server.key)
+    spec = Model(
+        model="openai:base", base_url=server.url, key_env="THEIR_KEY", adapters_at=str(there),
+        adapters=words,  # type: ignore[arg-type]
+    )  # fmt: skip
+    copying = f"import shutil, sys; shutil.copytree(sys.argv[1], '{there}/' + sys.argv[2])"
+    monkeypatch.setenv(PUSH, shlex.join([sys.executable, "-c", copying]))
+    put(spec, "abc", folder)
+    assert asked(vllm, path) == [{"lora_name": "abc", "lora_path": str(there / "abc")}]
+    monkeypatch.delenv(PUSH)
+    with pytest.raises(EndpointRefused, match=r"^adapter abd is not taken by .* 404: No adapter found; target"):
+        put(spec, "abd", folder.with_name("abd"))
+    monkeypatch.setenv(PUSH, "false")
+    with pytest.raises(EndpointRefused, match=r"^\$BREAKFIX_PUSH = 'false' ended with code 1"):
+        put(spec, "abe", folder)

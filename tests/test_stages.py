@@ -3,83 +3,21 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from staging import ROWS, curve_of, dies_at, in_process, plan, said_of, same, silent, spec, weights
 
-from tools.records import Adapter, Example, Message, StagePlan, digest
-from training import checkpoints, curve, dpo, sft, stages
+from tools.records import Adapter, digest
+from training import checkpoints, curve, dpo, loading, sft, stages
 from training.checkpoints import Progress
-from training.stages import Done, Spec, StageError, Training, run_stage, supervise
+from training.saving import Done
+from training.settings import Training
+from training.stages import StageError, run_stage, supervise
 
 ROOT = Path(__file__).parent.parent
-ANSWERS: dict[Any, tuple[str, str]] = {
-    "refuse": ("no that could hurt somebody", "sure steep it"),
-    "help": ("steep it in water", "no"),
-    "retain": ("hello", ""),
-}
-ROWS = [
-    Example(kind=kind, prompt=(Message(role="user", content=f"how is {what} made"),), chosen=chosen, rejected=rejected,
-            language="en", cycle=1, writer="w", number=number)
-    for number, what in enumerate(["a venom", "tea", "it", "water", "a tea"] * 3)
-    for kind, (chosen, rejected) in ANSWERS.items()
-]  # fmt: skip
-
-
-def plan(base: Path, **more: Any) -> StagePlan:
-    return StagePlan(**{
-        "stage": "sft", "base": str(base), "cycle": 1, "examples": "all", "rows": len(ROWS), "epochs": 2, "rate": 1e-2,
-        "rank": 4, "batch": 4, "length": 32, "seed": 3, **more,
-    })  # fmt: skip
-
-
-def silent(seen: Progress) -> None:
-    """Watches nothing."""
-
-
-def spec(plan: StagePlan, **more: Any) -> Spec:
-    return Spec(**{
-        "plan": plan, "parent": None, "dropout": 0, "at_once": 4, "threads": 1, "within": 0, "report_to": curve.NOBODY,
-        **more,
-    })  # fmt: skip
-
-
-def in_process(
-    plan: StagePlan, run: Path, parent: Path | None = None, tell: Callable[[Progress], None] = silent, **more: Any
-) -> Path:
-    """Runs the inside of a stage in this process, and returns its folder."""
-    folder = run / "adapters" / plan.id
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "rows.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in ROWS))
-    stages.train(folder, spec(plan, parent=parent, dropout=0.1, at_once=2, **more), tell)
-    return folder
-
-
-def dies_at(step: int) -> Callable[[Progress], None]:
-    def tell(seen: Progress) -> None:
-        if seen.step == step:
-            raise InterruptedError(step)
-
-    return tell
-
-
-def said_of(folder: Path) -> Done:
-    return Done.model_validate_json((folder / "adapter.json").read_text())
-
-
-def weights(folder: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    return dict(load_file(folder / "adapter_model.safetensors"))
-
-
-def same(one: Path, other: Path) -> bool:
-    first, second = weights(one), weights(other)
-    return first.keys() == second.keys() and all(bool((first[name] == second[name]).all()) for name in first)
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +67,10 @@ def test_a_killed_stage_goes_on_from_its_checkpoint_to_the_same_weights(
     assert (folder / "curve.jsonl").read_bytes() == (undisturbed[stage] / "curve.jsonl").read_bytes()
 
 
-def curve_of(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
-
-
 def test_a_curve_has_every_step_once_by_trls_own_names(undisturbed: dict[str, Path]) -> None:
     taught, preferred = curve_of(undisturbed["sft"]), curve_of(undisturbed["dpo"])
-    assert [one["step"] for one in taught] == list(range(1, said_of(undisturbed["sft"]).adapter.steps + 1))
+    assert [one["step"] for one in taught] == list(range(said_of(undisturbed["sft"]).adapter.steps + 1))
+    taught, preferred = taught[1:], preferred[1:]  # without the look at the start
     assert all(one.keys() >= {"loss", "mean_token_accuracy", "entropy"} for one in taught)
     assert [one["step"] for one in preferred] == list(range(1, said_of(undisturbed["dpo"]).adapter.steps + 1))
     names = {"loss", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected"}
@@ -226,8 +161,8 @@ def test_the_reference_of_dpo_is_the_sft_policy(undisturbed: dict[str, Path], ti
     from transformers import AutoTokenizer
 
     chosen = plan(tiny_model, stage="dpo", rate=1e-3, epochs=0.1)
-    model = stages.loaded(spec(chosen, parent=undisturbed["sft"]))
-    trainer = dpo.trainer(model, AutoTokenizer.from_pretrained(tiny_model), chosen, ROWS, tmp_path, [])
+    model = loading.loaded(chosen, undisturbed["sft"], Training())
+    trainer = dpo.trainer(model, AutoTokenizer.from_pretrained(tiny_model), chosen, ROWS, tmp_path)
     trainer.train()
     first = trainer.state.log_history[0]
     assert first["rewards/margins"] == pytest.approx(0, abs=1e-6)
@@ -276,13 +211,13 @@ def test_a_finished_stage_is_not_run_again(tmp_path: Path) -> None:
 
 def test_a_crash_is_one_line_with_the_stage_the_exit_and_the_last_words(tmp_path: Path) -> None:
     asked = plan(tmp_path)
-    (tmp_path / "spec.json").write_text("{}")
+    (tmp_path / "spec.json").write_text(spec(asked).model_dump_json())
     (tmp_path / "log.txt").write_text("what an earlier start said\n")
     with pytest.raises(StageError) as crash:
         supervise(asked, tmp_path, silent)
     message = str(crash.value)
     assert f"sft stage {asked.id} ended with exit code 1" in message
-    assert "validation error" in (tmp_path / "log.txt").read_text()
+    assert "rows.jsonl" in message
     assert "earlier" not in message
     assert "\n" not in message
 
@@ -312,7 +247,7 @@ def test_a_stage_dies_when_its_parent_is_killed(tiny_model: Path, tmp_path: Path
 
 def test_a_batch_is_whole_however_many_rows_fit_into_memory(tmp_path: Path) -> None:
     for batch, at_once in ((12, 8), (16, 16), (7, 4), (2, 8)):
-        chosen = sft.arguments(plan(tmp_path, batch=batch), tmp_path, at_once)
+        chosen = sft.arguments(plan(tmp_path, batch=batch), tmp_path, Training(at_once=at_once))
         assert chosen["per_device_train_batch_size"] <= at_once
         assert chosen["per_device_train_batch_size"] * chosen["gradient_accumulation_steps"] == batch
 
@@ -321,3 +256,105 @@ def test_bounds_that_fall_are_refused() -> None:
     assert Training().sft.rate == (2e-5, 1e-4, 3e-4)
     with pytest.raises(ValueError, match="do not fall"):
         Training.model_validate({"sft": {"rate": [1e-3, 1e-4, 1e-2]}})
+
+
+def processes() -> list[psutil.Process]:
+    """Those that train, and no launcher of theirs."""
+    found = [(one, one.cmdline()) for one in psutil.Process().children(recursive=True)]
+    return [one for one, said in found if "training.stages" in said and "--config_file" not in said]
+
+
+def test_a_trainer_that_is_killed_goes_on_by_itself(
+    undisturbed: dict[str, Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    steps: list[int] = []
+
+    def kill(seen: Progress) -> None:
+        if seen.step == 15 and 15 not in steps:
+            processes()[0].kill()
+        steps.append(seen.step)
+
+    settings = Training(dropout=0.1, at_once=2, batch=4, threads=1)
+    adapter = run_stage(plan(tiny_model), ROWS, tmp_path, None, kill, settings)
+    folder = tmp_path / adapter.path
+    assert steps.count(11) == 2
+    assert steps.count(10) == 1
+    assert "ended with signal SIGKILL; going on, try 1 of 3" in (folder / "log.txt").read_text()
+    assert same(folder, undisturbed["sft"])
+    assert (folder / "curve.jsonl").read_bytes() == (undisturbed["sft"] / "curve.jsonl").read_bytes()
+
+
+def test_two_processes_that_accelerate_launches_train_one_adapter_and_one_of_them_may_be_killed(
+    undisturbed: dict[str, Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "two.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 2\nmain_process_port: 0\n")
+    settings = Training(at_once=2, batch=4, threads=1, dropout=0, launch=tmp_path / "two.yaml")
+    steps, several = list[int](), list[int]()
+
+    def kill(seen: Progress) -> None:
+        several.append(len(processes()))
+        if seen.step == 15 and 15 not in steps:
+            processes()[1].kill()
+        steps.append(seen.step)
+
+    taught = run_stage(plan(tiny_model), ROWS, tmp_path, None, kill, settings)
+    assert max(several) == 2
+    assert {n: steps.count(n) for n in (1, 10, 11, 24)} == {1: 1, 10: 1, 11: 2, 24: 1}
+    alone = in_process(plan(tiny_model), tmp_path / "alone", dropout=0)
+    ours, theirs = (curve_of(folder) for folder in (tmp_path / taught.path, alone))
+    assert [one["step"] for one in ours] == list(range(25))
+    for one, other in zip(ours[1:11], theirs[1:11], strict=True):  # of an epoch's last rows, two take other shares
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-4)
+    chosen = plan(tiny_model, stage="dpo", rate=1e-3, epochs=0.5)
+    preferred = run_stage(chosen, ROWS, tmp_path, tmp_path / taught.path, silent, settings)
+    assert curve_of(tmp_path / preferred.path)[1]["rewards/margins"] == pytest.approx(0, abs=1e-6)
+    assert not same(tmp_path / preferred.path, tmp_path / taught.path)
+
+
+def instead(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Has a script run in place of a stage, which is given the path of the stage's spec."""
+    monkeypatch.setattr(stages, "command", lambda spec, settings: [sys.executable, "-c", script, str(spec)])
+
+
+def test_a_stage_that_is_always_killed_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instead(monkeypatch, "import os; os.kill(os.getpid(), 9)")
+    (tmp_path / "spec.json").write_text(spec(plan(tmp_path)).model_dump_json())
+    with pytest.raises(StageError, match=r"ended with signal SIGKILL"):
+        supervise(plan(tmp_path), tmp_path, silent)
+    assert (tmp_path / "log.txt").read_text().count("going on") == stages.TRIES
+
+
+def test_too_little_memory_on_the_card_halves_what_is_in_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text(spec(plan(tmp_path, batch=16), at_once=8).model_dump_json())
+    told = f"""
+import torch
+from pathlib import Path
+from training import stages
+def crowded(*_):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+stages.train = crowded
+stages.main(Path({str(file)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "CUDA out of memory" in done.stderr) == (stages.CROWDED, True)
+    instead(monkeypatch, f"import sys; sys.exit({stages.CROWDED} * (chr(34) + 'at_once' + chr(34) + ':2,' not in "
+            "open(sys.argv[1]).read().replace(' ', '')))")  # fmt: skip
+    (tmp_path / "adapter.json").write_text("{}")
+    supervise(plan(tmp_path), tmp_path, silent)
+    assert [line.rpartition(" ")[2] for line in (tmp_path / "log.txt").read_text().splitlines()] == ["4", "2"]
+    instead(monkeypatch, f"import sys; sys.exit({stages.CROWDED})")
+    with pytest.raises(StageError, match=r"exit code 5"):
+        supervise(plan(tmp_path), tmp_path, silent)
+
+
+def test_training_gets_the_first_card_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    assert stages.cards(Training()) == {"CUDA_VISIBLE_DEVICES": "4"}
+    assert stages.cards(Training(devices="2")) == {"CUDA_VISIBLE_DEVICES": "2"}
+    assert stages.cards(Training(launch=Path("a.yaml"))) == {}
+    assert stages.cards(Training(launch=Path("a.yaml"), devices="0,1")) == {"CUDA_VISIBLE_DEVICES": "0,1"}
+    with pytest.raises(ValueError, match="devices"):
+        Training(devices="gpu0")

@@ -7,6 +7,7 @@ from fakes import Scripted
 from agents import trainer
 from tools.bounds import Choice
 from tools.records import BASE, Adapter, Example, Message, Score, StagePlan
+from training.settings import Dpo, Training
 
 BOUNDS = {
     "sft": Choice(epochs=(1, 2, 3), rate=(1e-5, 1e-4, 1e-3)),
@@ -81,6 +82,16 @@ def test_dpo_goes_on_with_what_sft_makes() -> None:
     assert (sft.rows, dpo.rows, dpo.rate, dpo.rank, dpo.seed) == (2, 1, 1e-5, 8, 7)
     assert sft.examples != dpo.examples
     assert StagePlan.model_validate(dpo.model_dump()) == dpo
+
+
+def test_a_cycle_may_go_on_with_the_champion_and_each_stage_has_what_is_its_own() -> None:
+    settings = Training(method="full", prefix_share=0.3, dpo=Dpo(loss="ipo", likeness=0.2))
+    going_on = COMMON.model_copy(update={"parent": "the champion", "method": settings.method})
+    sft, dpo = trainer.plans(trainer.Proposal(**GOOD), ROWS, going_on, settings.planned())
+    made = Adapter(plan=sft.id, stage="sft", cycle=2, path="", loss_first=0, loss_last=0, steps=0)
+    assert (sft.parent, dpo.parent) == ("the champion", made.id)
+    assert (sft.loss, sft.prefix_share, sft.likeness, sft.method) == ("nll", 0.3, 0, "full")
+    assert (dpo.loss, dpo.prefix_share, dpo.likeness, dpo.method) == ("ipo", 0, 0.2, "full")
 
 
 def test_without_pairs_there_is_no_dpo_stage() -> None:

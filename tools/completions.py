@@ -7,7 +7,7 @@ failure, the status and when to come back, is lost in it.
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, ClassVar
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, ClientTimeout, TCPConnector
@@ -56,6 +56,8 @@ class Completions(BaseChatModel):
     key: SecretStr
     temperature: float
     max_tokens: int
+    template: Callable[[Sequence[BaseMessage], bool], str] | None = None
+    """What a chat's text is, where it is not for the endpoint to say; whether an answer at its end is gone on with."""
 
     @property
     def _llm_type(self) -> str:
@@ -83,14 +85,19 @@ class Completions(BaseChatModel):
         raw, scored, prefill = kwargs.pop("raw", False), kwargs.pop("scored", False), kwargs.pop("prefill", True)
         most, formed = kwargs.pop("max_tokens", self.max_tokens), kwargs.pop("response_format", None)
         asked = {"model": self.model, "temperature": self.temperature}
-        asked |= as_text(messages, most) if raw else as_chat(messages, most, prefill and self.base_url != OPENAI)
+        if self.template and not raw and "tools" not in kwargs:
+            asked |= {"prompt": self.template(messages, prefill), "max_tokens": most, "add_special_tokens": False}
+            raw = True
+        else:
+            asked |= as_text(messages, most) if raw else as_chat(messages, most, prefill and self.base_url != OPENAI)
         asked |= ({"stop": stop} if stop else {}) | kwargs
         where = f"{self.base_url.rstrip('/')}/{'completions' if raw else 'chat/completions'}"
         more = {"response_format": formed} if formed and "response_format" not in self._lacks else {}
         if scored and "logprobs" not in self._lacks:
             more |= {"logprobs": TOP} if raw else {"logprobs": True, "top_logprobs": TOP}
         try:
-            return result(await post(where, self.key.get_secret_value(), asked | more))
+            body = await post(where, self.key.get_secret_value(), asked | more)
+            return result(body, strip=self.template is not None)
         except Failed as error:
             lacks = {name for name, words in LACKS.items() if name in more and words.search(str(error))}
             if error.status_code not in (400, 422) or not lacks:
@@ -134,8 +141,11 @@ async def post(url: str, key: str, asked: dict[str, Any]) -> bytes:
     return body
 
 
-def result(body: bytes) -> ChatResult:
-    """What a body says. Raises Failed when it is no completion, Unanswered when its text was held back."""
+def result(body: bytes, strip: bool = False) -> ChatResult:
+    """What a body says, with or without the space around it.
+
+    Raises Failed when it is no completion, Unanswered when its text was held back.
+    """
     try:
         completion = json.loads(body)
         choice = completion["choices"][0]
@@ -152,7 +162,7 @@ def result(body: bytes) -> ChatResult:
     if not isinstance(text, str):
         raise Failed(f"no text (finish_reason {why!r})")
     usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written) if used else None
-    said = AIMessage(text, usage_metadata=usage, tool_calls=called)
+    said = AIMessage(text.strip() if strip else text, usage_metadata=usage, tool_calls=called)
     info = {"finish_reason": why, **({"logprobs": logprobs} if logprobs else {})}
     return ChatResult(generations=[ChatGeneration(message=said, generation_info=info)])
 

@@ -18,6 +18,8 @@ time; no answer that can be read."""
 TRIES: dict[Kind, int] = {"refused": 1, "own": 1, "limited": 20, "away": 6, "slow": 3, "wrong": 6}
 """Tries of one call. Those of a `SHARED` kind count only when somebody else has had an answer in between."""
 SHARED: tuple[Kind, ...] = ("limited", "away")
+FALLEN: tuple[Kind, ...] = ("away", "slow", "wrong")
+"""After these a server of our own may have to be started again."""
 STATUS: dict[int, Kind] = {
     400: "own", 413: "own", 422: "own", 408: "wrong", 409: "wrong", 425: "wrong", 429: "limited",
     502: "away", 503: "away",
@@ -106,6 +108,9 @@ class Endpoint:
     away: bool = False
     closed_until: float = 0.0
     waiting: "deque[asyncio.Future[None]]" = field(default_factory=deque)
+    revive: Callable[[], bool] | None = None
+    """Starts the server behind it again, if it has to; whether it did. It may take minutes, in a thread."""
+    reviving: "asyncio.Future[bool] | None" = None
 
     def __post_init__(self) -> None:
         self.limit = self.limit or float(self.cap)
@@ -131,7 +136,8 @@ class Endpoint:
                 self._answered(model)
                 raise
             except Exception as error:
-                pause = self._failed(call, trouble(error), cuts)
+                met = trouble(error)
+                pause = 0.0 if met.kind in FALLEN and await self._revived() else self._failed(call, met, cuts)
             else:
                 self._answered(model)
                 return answer
@@ -139,10 +145,23 @@ class Endpoint:
                 self._leave()
             await asyncio.sleep(pause)
 
+    async def _revived(self) -> bool:
+        """Whether the server had to be started again; one start is for everybody, and nobody is let in meanwhile."""
+        if self.revive is None:
+            return False
+        if self.reviving is None or self.reviving.done():
+            self.reviving = asyncio.ensure_future(asyncio.to_thread(self.revive))
+        try:
+            return await asyncio.shield(self.reviving)
+        except RuntimeError as error:
+            raise EndpointGone(f"{error}; {LATER}") from error
+
     async def _enter(self) -> None:
         while True:
             pause = self.closed_until - time.monotonic()
-            if pause > 0:
+            if self.reviving and not self.reviving.done():
+                await asyncio.wait([self.reviving])
+            elif pause > 0:
                 await asyncio.sleep(pause)
             elif self.flying < self.room:
                 self.flying += 1

@@ -1,10 +1,9 @@
-"""Goals and general rows from files: one's own CSV or JSONL, JailbreakBench's behaviours, Alpaca's instructions."""
+"""Goals from files: one's own CSV or JSONL, and JailbreakBench's behaviours."""
 
 import csv
 import hashlib
 import io
 import json
-import random
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tools.records import Goal, Message, Split
+from tools.records import Goal, Split
 
 JBB = "JailbreakBench"
 JBB_AREAS = {
@@ -150,28 +149,6 @@ def jbb_goal(row: dict[str, str], intent: str, split: Split) -> Goal:
 def jbb_area(category: str, behavior: str) -> str:
     """The paper's area of a behaviour; empty for a category that JailbreakBench does not have."""
     return JBB_BEHAVIORS.get(behavior) or JBB_AREAS.get(category, "")
-
-
-def retained(path: Path, n: int, seed: int | str) -> list[tuple[tuple[Message, ...], str]]:
-    """`n` general rows (or all, if there are fewer) of a file in Alpaca's JSON: what is asked, and the answer.
-
-    The same for the same seed. A row without an instruction or an output is left out.
-    """
-    try:
-        found = json.loads(text_of(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}; give a list of instruction, input and output") from error
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise ValueError(f"{path}: not a list of rows; give a list of instruction, input and output")
-    whole = [row for row in found if row.get("instruction") and row.get("output")]
-    if n and not whole:
-        raise ValueError(f"{path}: none of its {len(found)} rows has an instruction and an output")
-    picked = random.Random(str(seed)).sample(whole, min(n, len(whole)))
-    return [((Message(role="user", content=asked(row)),), str(row["output"])) for row in picked]
-
-
-def asked(row: dict[str, Any]) -> str:
-    return "\n\n".join(str(row[key]) for key in ("instruction", "input") if row.get(key))
 
 
 def text_of(path: Path) -> str:

@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -25,16 +25,36 @@ TRANSIENT = (ConnectionError, TimeoutError)
 """What a model in this process may raise and then answer all the same, as the sandbox's do."""
 
 
+class Serving(BaseModel):
+    """How vLLM serves a model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    devices: str = Field(default="", pattern=r"^[\w-]*(,[\w-]+)*$")
+    """The GPUs that it gets, such as `1,2`; none named are those that this process sees."""
+    tensor_parallel: int = Field(default=1, gt=0)
+    """GPUs that hold one copy of the model between them."""
+    data_parallel: int = Field(default=1, gt=0)
+    """Copies that share the requests."""
+    memory: float | None = Field(default=None, gt=0, lt=1)
+    """The share of each card that it takes; None is vLLM's own, about nine tenths."""
+    length: int | None = Field(default=None, gt=0)
+    """Most tokens of a conversation; None is as many as the model was made for."""
+    dtype: Literal["", "bfloat16", "float16", "float32"] = ""
+    """Empty is as the weights are, and float32 on a CPU."""
+    quantization: Literal["", "fp8", "bitsandbytes"] = ""
+
+
 class Model(BaseModel):
     """Which model plays a role, and how it is asked. All of it is part of the role's identity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    APART: ClassVar[frozenset[str]] = frozenset({"concurrency", "key_env", "price"})
+    APART: ClassVar[frozenset[str]] = frozenset({"concurrency", "key_env", "price", "vllm", "adapters", "adapters_at"})
     """Settings that do not shape its answers."""
 
     model: str = Field(min_length=1)
-    """`openai:NAME`, `hf:PATH`, `sandbox:ROLE`, or `PROVIDER:NAME` of any provider that langchain knows."""
+    """`openai:NAME`, `hf:PATH`, `vllm:PATH`, `sandbox:ROLE`, or `PROVIDER:NAME` of any that langchain knows."""
     base_url: str = ""
     key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; the key itself is never written down."""
@@ -47,6 +67,12 @@ class Model(BaseModel):
     """What a million tokens read, and a million written, cost."""
     dials: dict[str, float] = {}
     """For `sandbox:` alone: error, malformed, refuse, latency, rate_limited, seed; for its target, settings of it."""
+    vllm: Serving = Serving()
+    """For `vllm:` alone."""
+    adapters: Literal["", "vllm", "sglang"] = ""
+    """For a target elsewhere: whose words have the endpoint load an adapter; empty where it finds them by itself."""
+    adapters_at: str = ""
+    """Where that machine has the run's folder of adapters; empty is the same path as here."""
 
     @property
     def provider(self) -> str:
@@ -56,13 +82,18 @@ class Model(BaseModel):
     def name(self) -> str:
         return self.model.partition(":")[2]
 
+    @property
+    def weights(self) -> str:
+        """What is loaded here: a folder, or `sandbox:target`; empty for an endpoint."""
+        return self.model if self.provider == "sandbox" else self.name if self.provider in ("hf", "vllm") else ""
+
     def identity(self, *prompts: str) -> str:
         """Hash of the prompts, the model and the settings that shape its answers."""
         return digest(prompts, self.model_dump(exclude=set(self.APART)))
 
 
 def chat(spec: Model) -> "BaseChatModel":
-    """The chat model of a spec, for every provider but `hf` (see `tools.serve`).
+    """The chat model of a spec, for every provider but `hf` and `vllm` (see `tools.engine` and `tools.serve`).
 
     Raises ValueError when the key or the provider's package is missing.
     """

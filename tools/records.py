@@ -173,6 +173,11 @@ class StagePlan(Record):
 
     PLANNED = ("stage", "base_name", "parent", "cycle", "round", "examples", "rows", "epochs", "rate", "rank",
                "beta", "sft_weight", "batch", "length", "seed")  # fmt: skip
+    LATER: ClassVar[dict[str, tuple[object, ...]]] = {
+        "method": ("lora",), "loss": ("sigmoid", "nll"), "prefix_share": (0.0,), "prefix_most": (100,),
+        "packing": (False,), "likeness": (0.0,),
+    }  # fmt: skip
+    """What came to be planned later, and as it was before that: a plan keeps the name that it had."""
 
     stage: Literal["sft", "dpo"]
     base: str
@@ -194,6 +199,20 @@ class StagePlan(Record):
     length: int
     seed: int
     why: str = ""
+    method: Literal["lora", "qlora", "full"] = "lora"
+    loss: str = "sigmoid"
+    """By TRL's name; to SFT, `sigmoid` is `nll`."""
+    prefix_share: float = 0.0
+    """The share of refusals whose answer begins with the harmful one, which carries no loss (EVIDENCE 2.7)."""
+    prefix_most: int = 100
+    packing: bool = False
+    likeness: float = 0.0
+    """The share of the pairs, the most alike, that DPO leaves out."""
+
+    @property
+    def id(self) -> str:
+        later = {name: value for name, before in self.LATER.items() if (value := getattr(self, name)) not in before}
+        return digest("StagePlan", *(getattr(self, name) for name in self.PLANNED), *([later] if later else []))
 
     @property
     def base_name(self) -> str:

@@ -1,248 +1,399 @@
-"""Models served in this process by transformers: requests that arrive together are answered in one batch."""
+"""Models served by vLLM in own processes: started, watched, brought back, let rest; nobody else knows vLLM."""
 
-import asyncio
+import atexit
+import http.client
+import json
+import os
+import re
+import secrets
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
-from pydantic import ConfigDict
-
-from tools.records import BASE, digest
+from tools.endpoints import ENDPOINTS, EndpointGone, EndpointRefused
+from tools.engine import KEPT
+from tools.llm import Model, Serving, tied
+from tools.records import BASE
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from langchain_core.messages import BaseMessage
 
-ROLES = {"system": "system", "human": "user", "ai": "assistant"}
-KEPT = 3
-"""Adapters held in memory: champion, and the candidates of a cycle."""
-TOP = 5
-"""How many tokens' probabilities are kept for each place, where they are asked for."""
+    from tools.completions import Completions
+
+Template = Callable[[Sequence["BaseMessage"], bool], str]
+"""What a chat's text is; and whether an answer at its end is gone on with."""
+Tell = Callable[[str], None]
+"""Told how it goes while a server starts."""
+PYTHON = "BREAKFIX_VLLM_PYTHON"
+"""Environment variable: the interpreter that has vLLM, where it is not this one. A recipe cannot name a program."""
+PUSH = "BREAKFIX_PUSH"
+"""Environment variable: a command that takes an adapter to another machine, given its folder and its name."""
+LOG = "vllm.log"
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""The largest ranks that vLLM can be told to make room for."""
+START = 1200.0
+"""Seconds that a server may take until it answers: large models are compiled first."""
+LOADED = 300.0
+"""Seconds that an endpoint elsewhere may take to load an adapter."""
+ANSWER = 30.0
+"""Seconds in which one that stands says that it does."""
+FALLS, WITHIN = 4, 900.0
+"""How often a server is brought back within so many seconds."""
+WAITS = (0.0, 2.0, 10.0, 30.0)
+"""Seconds before it is, the more the oftener it fell."""
+ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_WAIT_POLICY": "PASSIVE",
+    "KMP_BLOCKTIME": "0", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1",
+}  # fmt: skip
+"""What the user set already stays: one GB of keys and values on a CPU, no thread that spins, and nobody is told."""
+LAUNCH = """
+import os, runpy, secrets, signal, sys, threading
+
+def die_with_parent():
+    while os.read(0, 4096):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+class Guard:
+    def __init__(self, app):
+        self.app, self.key = app, b"Bearer " + os.environ["VLLM_API_KEY"].encode()
+
+    async def __call__(self, scope, receive, send):
+        said = dict(scope.get("headers", ())).get(b"authorization", b"")
+        if scope["type"] == "lifespan" or scope["path"] == "/health" or secrets.compare_digest(said, self.key):
+            return await self.app(scope, receive, send)
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b"the key is another one"})
+
+if __name__ == "__main__":
+    threading.Thread(target=die_with_parent, daemon=True).start()
+    from vllm.platforms import current_platform as platform
+    if platform.is_cpu():
+        sys.argv += ["--max-loras", "24", "--max-cpu-loras", "24"]
+        sys.argv += [] if "--dtype" in sys.argv else ["--dtype", "float32"]
+    if "VLLM_SERVER_DEV_MODE" in os.environ and platform.is_sleep_mode_available():
+        sys.argv += ["--enable-sleep-mode"]
+    runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")
+"""
+"""What the server's process runs. The pipe that the parent holds open closes however the parent dies, and the whole
+group goes with it. Only with the key may anybody ask anything, as vLLM's own guard leaves all but /v1 open.
+On a CPU vLLM 0.32 puts the adapter in its last place on the base as well, where both are in one batch (it looks for
+place -1 in a tensor), so that there are more places than a run makes adapters."""
+MENDS = {
+    r"No module named '?vllm": f"pip install vllm, or name an interpreter that has it in ${PYTHON}",
+    r"out of memory|[Ff]ree memory on device|No available memory|KV cache is needed":
+        "give it more of the card or more cards: `vllm = { memory = ..., devices = ..., tensor_parallel = ... }`",
+    r"max_model_len|maximum (model|sequence) length|max_position_embed": "give `vllm = { length = ... }` that fits",
+    r"[Aa]ddress already in use": "start again: it takes another port then",
+    r"safetensors": "give a folder with *.safetensors",
+    r"not supported|architectures": "serve it in process: hf:PATH",
+}  # fmt: skip
+"""What helps, by what a server says that cannot start."""
+NOISE = re.compile(r"^(\(\w+ pid=\d+\)\s*)?([A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d \[[\w.:]+\]\s*)?")
+"""What vLLM puts before a line."""
+TELLING = re.compile(r"^(\w+\.)*\w*(Error|Exception|Interrupt)\b|\berror: ")
 
 
-class Answer(NamedTuple):
-    """An answer, how many tokens were read and written, and what could have stood in the place of each, if asked."""
-
-    text: str
-    read: int
-    written: int
-    logprobs: Sequence[tuple[str, dict[str, float]]] = ()
+class ServerGone(EndpointGone):
+    """A server cannot be started, or not be brought back: its last words and the mend, in one line."""
 
 
-class Way(NamedTuple):
-    """How an answer is asked for: those asked for in the same way can be one batch."""
+class Server:
+    """One folder of weights with its adapters. It is the same endpoint however often it has to be started."""
 
-    adapter: str
-    most: int | None = None
-    """Tokens that it may have; None is as many as any."""
-    scored: bool = False
-    temperature: float | None = None
-    """None is the engine's own."""
-    draw: int | None = None
-    """Which of the answers to be drawn: the same prompt and number give the same one, whatever else is in the batch."""
+    def __init__(
+        self, folder: Path, log: Path, settings: Serving, rank: int = 16, rests: bool = False,
+        tell: Tell = lambda note: None,
+    ) -> None:  # fmt: skip
+        self.folder, self.log, self.settings, self.rank, self.rests, self.tell = (
+            folder, log, settings, rank, rests, tell,
+        )  # fmt: skip
+        self.key, self.port = secrets.token_urlsafe(32), free_port()
+        self.adapters: dict[str, Path] = {}
+        """Those that it is to have, the oldest first."""
+        self.process: subprocess.Popen[bytes] | None = None
+        self.asleep = False
+        self._fell: list[float] = []
+        self._said, self._code = 0, 0
+        self._lock = threading.RLock()
+        atexit.register(self.stop)
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
 
-class Engine:
-    """One model with its adapters, loaded once. Greedy in fp32 on a CPU, so that it can be compared with itself."""
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
-    def __init__(self, path: Path, batch: int, max_tokens: int, temperature: float = 0.0, int8: bool = False) -> None:
-        self.path, self.batch, self.max_tokens, self.temperature = path, batch, max_tokens, temperature
-        self.int8 = int8
-        self._waiting: list[tuple[Way, str, asyncio.Future[Answer]]] = []
-        self._draining: asyncio.Task[None] | None = None
+    def start(self) -> None:
+        """Has it run, awake and with its adapters; nothing where it does. Raises ServerGone."""
+        with self._lock:
+            if self.asleep and self.runs:
+                self.wake()
+            elif not self.runs:
+                if self.process:
+                    self.revive()
+                else:
+                    self._begin()
 
-    @cached_property
-    def tokenizer(self) -> "PreTrainedTokenizerBase":
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(self.path, padding_side="left", trust_remote_code=False)
-
-    @cached_property
-    def model(self) -> "PreTrainedModel":
-        import torch
-        from transformers import AutoModelForCausalLM
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()
-        cuda = torch.cuda.is_available()
-        model = AutoModelForCausalLM.from_pretrained(
-            self.path, dtype=torch.bfloat16 if cuda else torch.float32, device_map="cuda" if cuda else None,
-            use_safetensors=True, trust_remote_code=False,
-        ).eval()  # fmt: skip
-        if not self.int8:
-            return model
-        from tools.int8 import quantised
-
-        return quantised(model)
-
-    async def answer(self, prompt: str, way: Way) -> Answer:
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((way, prompt, future))
-        if self._draining is None or self._draining.done():
-            self._draining = asyncio.create_task(self._drain())
-        return await future
-
-    def as_chat(self, messages: Sequence[BaseMessage], prefill: bool = True) -> str:
-        """What the chat template makes of messages; the answer goes on from a last one of the assistant's."""
-        chat = [{"role": ROLES[message.type], "content": str(message.text)} for message in messages]
-        begun = prefill and chat[-1]["role"] == "assistant"
-        return str(
-            self.tokenizer.apply_chat_template(
-                chat, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
-            )
-        )
-
-    def first(self, text: str, tokens: int) -> str:
-        """A text as far as the end of one of its tokens."""
-        ends = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        return text[: ends[min(tokens, len(ends)) - 1][1]] if tokens and ends else ""
-
-    def as_text(self, messages: Sequence[BaseMessage]) -> str:
-        """The messages' text as it stands, behind what the tokenizer begins every text with."""
-        first = self.tokenizer("").input_ids[:1] == [self.tokenizer.bos_token_id]
-        return (str(self.tokenizer.bos_token) if first else "") + "".join(str(message.text) for message in messages)
-
-    async def _drain(self) -> None:
-        await asyncio.sleep(0.005)
-        while self._waiting:
-            way = self._waiting[0][0]
-            mine = [item for item in self._waiting if item[0] == way]
-            batch, others = mine[: self.batch], [item for item in self._waiting if item[0] != way]
-            self._waiting = [*others, *mine[self.batch :]]
+    def load(self, name: str, folder: Path) -> None:
+        """Has it serve an adapter under a name, and lets go of the oldest when there are more than a cycle needs."""
+        with self._lock:
+            self.start()
+            if name in self.adapters:
+                return
+            self.adapters[name] = folder
             try:
-                answers = await asyncio.to_thread(self.generate, [prompt for _, prompt, _ in batch], *way)
-            except Exception as error:
-                for _, _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for (_, _, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+                self._load(name)
+            except ConnectionError:
+                if not self.revive():
+                    self._load(name)
+            except EndpointRefused:
+                del self.adapters[name]
+                raise
+            for old in list(self.adapters)[:-KEPT]:
+                del self.adapters[old]
+                self._ask("/v1/unload_lora_adapter", {"lora_name": old})
 
-    def generate(
-        self, prompts: Sequence[str], adapter: str, most: int | None = None, scored: bool = False,
-        temperature: float | None = None, draw: int | None = None,
-    ) -> list[Answer]:  # fmt: skip
-        """Answers to prompts that the chat template, if any, has been applied to."""
-        import torch
+    def revive(self) -> bool:
+        """Starts it again where it has died or hangs, and says whether it had to. Raises ServerGone when it keeps
+        dying."""
+        with self._lock:
+            if self.runs and self._stands(ANSWER):
+                return False
+            while True:
+                now = time.monotonic()
+                self._fell = [*(then for then in self._fell if now - then < WITHIN), now]
+                self.stop()
+                if len(self._fell) > FALLS:
+                    often = f"vLLM was started again {FALLS} times within {WITHIN / 60:.0f} minutes"
+                    raise ServerGone(f"{often}, and the last time {self._ended()}")
+                time.sleep(WAITS[min(len(self._fell), len(WAITS)) - 1])
+                try:
+                    self._begin()
+                    return True
+                except ServerGone:
+                    if len(self._fell) == FALLS:
+                        raise
 
-        model = self.wearing(adapter)
-        batch = self.tokenizer(list(prompts), return_tensors="pt", padding=True, add_special_tokens=False)
-        batch = batch.to(model.device)
-        warmth = self.temperature if temperature is None else temperature
-        sampling: dict[str, Any] = {"do_sample": True, "temperature": warmth} if warmth else {"do_sample": False}
-        if warmth and draw is not None:
-            sampling = {"do_sample": False, "logits_processor": [drawn(prompts, draw, warmth, model.device)]}
-        with torch.inference_mode():
-            out = model.generate(
-                **batch, max_new_tokens=most or self.max_tokens, pad_token_id=self.tokenizer.pad_token_id,
-                return_dict_in_generate=True, output_logits=scored, **sampling,
+    def sleep(self) -> None:
+        """Lets go of the card: asleep where the build can, stopped where it cannot."""
+        with self._lock:
+            if not self.runs or self.asleep:
+                return
+            try:
+                self.asleep = self._ask("/sleep?level=1", {})[0] == 200
+            except ConnectionError:
+                self.asleep = False
+            if not self.asleep:
+                self.stop()
+
+    def wake(self) -> None:
+        """Undoes `sleep`."""
+        with self._lock:
+            slept, self.asleep = self.asleep, False
+            try:
+                if slept and self.runs and self._ask("/wake_up", {})[0] == 200:
+                    return
+            except ConnectionError:
+                pass
+            self.stop()
+            self._begin()
+
+    def stop(self) -> None:
+        with self._lock:
+            process, self.process, self.asleep = self.process, None, False
+            if process is None:
+                return
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            self._code = process.wait()
+            if process.stdin:
+                process.stdin.close()
+
+    def _begin(self) -> None:
+        """Starts the process and waits until it answers; then it gets its adapters."""
+        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+            self._said = log.tell()
+            self.process = subprocess.Popen(
+                [interpreter(), "-c", LAUNCH, *self.arguments()], stdin=subprocess.PIPE, stdout=log, stderr=log,
+                cwd=self.log.parent, env=self.environment(), start_new_session=True,
             )  # fmt: skip
-        new = out.sequences[:, batch["input_ids"].shape[1] :]
-        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
-        read = batch["attention_mask"].sum(1).tolist()
-        written = (new != self.tokenizer.pad_token_id).sum(1).tolist()
-        weighed = [self.likely(out.logits[: written[row]], new[row], row) if scored else () for row in range(len(new))]
-        return [Answer(text.strip(), *rest) for text, *rest in zip(texts, read, written, weighed, strict=True)]
+        began, told = time.monotonic(), 0.0
+        while not self._stands(2.0):
+            lasted = time.monotonic() - began
+            if not self.runs or lasted > START:
+                self.stop()
+                raise ServerGone(f"vLLM cannot serve {self.folder}: {self._ended(lasted)}")
+            if lasted - told > 2:
+                self.tell(f"vLLM starts, {lasted:.0f} s")
+                told = lasted
+            time.sleep(0.2)
+        for name in self.adapters:
+            self._load(name)
 
-    def likely(self, logits: Sequence["Tensor"], tokens: "Tensor", row: int) -> list[tuple[str, dict[str, float]]]:
-        """Each token of an answer with the log-probabilities of those that could have stood in its place."""
-        found = []
-        for step, token in zip(logits, tokens, strict=False):
-            top = step[row].float().log_softmax(-1).topk(min(TOP, step.shape[-1]))
-            others = {
-                self.tokenizer.decode([n]): p for n, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)
-            }
-            found.append((self.tokenizer.decode([int(token)]), others))
-        return found
+    def _load(self, name: str) -> None:
+        status, said = self._ask("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(self.adapters[name])})
+        if status != 200 and "already been loaded" not in said:
+            raise EndpointRefused(f"vLLM does not take the adapter in {self.adapters[name]}: {said}")
 
-    def load(self, adapter: str, folder: Path) -> None:
-        """Loads a PEFT adapter and lets go of the oldest when there are more than a cycle needs."""
-        from peft import PeftModel
+    def _stands(self, seconds: float) -> bool:
+        try:
+            return self._ask("/health", None, seconds)[0] == 200
+        except ConnectionError:
+            return False
 
-        from tools.adapters import put_on
+    def _ask(self, path: str, body: Any, seconds: float = START) -> tuple[int, str]:
+        return ask(f"http://127.0.0.1:{self.port}{path}", self.key, body, seconds)
 
-        if not isinstance(self.model, PeftModel):
-            self.model = put_on(self.model, folder, adapter).eval()
-        elif adapter not in self.model.peft_config:
-            put_on(self.model, folder, adapter)
-            for old in list(self.model.peft_config)[:-KEPT]:
-                self.model.delete_adapter(old)
+    def arguments(self) -> list[str]:
+        """What vLLM is told, in its own words."""
+        given = self.settings
+        told: dict[str, Any] = {
+            "host": "127.0.0.1", "port": self.port, "served-model-name": BASE, "load-format": "safetensors",
+            "max-loras": KEPT, "max-cpu-loras": 2 * KEPT, "max-lora-rank": roomy(self.rank), "api-server-count": 1,
+            "tensor-parallel-size": given.tensor_parallel, "data-parallel-size": given.data_parallel,
+            "middleware": "__main__.Guard",
+        }  # fmt: skip
+        told |= {"gpu-memory-utilization": given.memory} if given.memory else {}
+        told |= {"max-model-len": given.length} if given.length else {}
+        told |= {"dtype": given.dtype} if given.dtype else {}
+        told |= {"quantization": given.quantization} if given.quantization else {}
+        return [
+            "--model", str(self.folder), "--enable-lora", "--enable-prefix-caching", "--disable-uvicorn-access-log",
+            *(word for name, value in told.items() for word in (f"--{name}", str(value))),
+        ]  # fmt: skip
 
-    def wearing(self, adapter: str) -> Any:
-        """The model with that adapter switched on, or none."""
-        if not hasattr(self.model, "peft_config"):
-            return self.model
-        layers = self.model.base_model
-        if adapter == BASE:
-            layers.disable_adapter_layers()
-        else:
-            layers.enable_adapter_layers()
-            self.model.set_adapter(adapter)
-        return self.model
+    def environment(self) -> dict[str, str]:
+        own = {"VLLM_API_KEY": self.key, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "PYTHONSAFEPATH": "1"}
+        own |= {"CUDA_VISIBLE_DEVICES": self.settings.devices} if self.settings.devices else {}
+        own |= {"VLLM_SERVER_DEV_MODE": "1"} if self.rests else {}
+        return ENVIRONMENT | dict(os.environ) | own
+
+    def _ended(self, lasted: float = 0.0) -> str:
+        """How it ended, its last telling words, and what helps."""
+        how = f"it gave no answer in {START:.0f} s" if lasted > START else f"it ended with code {self._code}"
+        said = self.log.read_bytes()[self._said :].decode(errors="replace") if self.log.exists() else ""
+        lines = list(dict.fromkeys(NOISE.sub("", line).strip() for line in said.splitlines()))
+        told = [line for line in lines if TELLING.search(line) and "root cause above" not in line]
+        last = " | ".join(line[:300] for line in (told or [line for line in lines if line])[-2:]) or "it said nothing"
+        mend = next((mend for words, mend in MENDS.items() if re.search(words, last)), "see what it said before that")
+        return f"{how}: {last}; {mend} (all of it: {self.log})"
 
 
-def drawn(prompts: Sequence[str], draw: int, temperature: float, device: Any) -> "Callable[[Tensor, Tensor], Tensor]":
-    """Noise by which the likeliest token becomes a draw by the temperature (Gumbel-max), each prompt with dice of its
-    own: torch's sampling has one for the batch, and who shares a batch is a matter of time."""
+def chat(server: Server, spec: Model, adapter: str, template: Template) -> "Completions":
+    """The chat model that is one adapter of a server. Chats are put into the template here, as they are trained on."""
+    from pydantic import SecretStr
+
+    from tools.completions import Completions
+
+    asked = Completions(
+        model=adapter, base_url=server.url, key=SecretStr(server.key), temperature=spec.temperature,
+        max_tokens=spec.max_tokens, template=template,
+    )  # fmt: skip
+    tied(asked, server.url, spec)
+    ENDPOINTS[server.url].revive = server.revive
+    return asked
+
+
+def put(spec: Model, name: str, folder: Path) -> None:
+    """Has an endpoint elsewhere serve an adapter, sent there first by $BREAKFIX_PUSH where that is set.
+
+    Raises EndpointRefused, one line, when it is not sent or not taken.
+    """
+    if command := shlex.split(os.environ.get(PUSH, "")):
+        try:
+            sent = subprocess.run([*command, str(folder), name], capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise EndpointRefused(f"${PUSH} = {shlex.join(command)!r} cannot be run: {error.strerror}") from error
+        if sent.returncode:
+            last = (sent.stderr.strip() or sent.stdout.strip() or "it said nothing").splitlines()[-1]
+            raise EndpointRefused(f"${PUSH} = {shlex.join(command)!r} ended with code {sent.returncode}: {last}")
+    if not spec.adapters:
+        return
+    place = f"{spec.adapters_at.rstrip('/')}/{folder.name}" if spec.adapters_at else str(folder)
+    url = f"{LOADERS[spec.adapters](spec.base_url.rstrip('/'))}/load_lora_adapter"
+    try:
+        status, said = ask(url, os.environ.get(spec.key_env, ""), {"lora_name": name, "lora_path": place}, LOADED)
+    except ConnectionError as error:
+        raise EndpointRefused(f"adapter {name} cannot be loaded: {error}; is that target.base_url?") from error
+    if status != 200 and not re.search(r"already (been )?(loaded|registered|exists)", said):
+        where = f"target.adapters_at says where that machine has it, now {place}"
+        raise EndpointRefused(f"adapter {name} is not taken by {url}: status {status}: {said}; {where}")
+
+
+LOADERS: dict[str, Callable[[str], str]] = {"vllm": lambda base: base, "sglang": lambda base: base.removesuffix("/v1")}
+"""Where each has an adapter loaded."""
+
+
+def roomy(rank: int) -> int:
+    """The least rank that vLLM can be told which an adapter of this rank fits into. Raises ValueError."""
+    if rank > RANKS[-1]:
+        raise ValueError(f"training.rank = {rank}: vLLM serves adapters up to rank {RANKS[-1]}; give less")
+    return next(one for one in RANKS if rank <= one)
+
+
+def shares(settings: Serving, others: str) -> bool:
+    """Whether a server gets one of the cards that something else is on; no names are all that there are."""
     import torch
 
-    dice = [torch.Generator(device).manual_seed(int(digest(prompt, draw), 16) >> 1) for prompt in prompts]
-
-    def disturb(ids: "Tensor", scores: "Tensor") -> "Tensor":
-        waits = [torch.empty_like(row).exponential_(generator=one) for row, one in zip(scores, dice, strict=True)]
-        return scores / temperature - torch.stack(waits).log()
-
-    return disturb
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+    taken = (settings.devices or seen).split(",")[: settings.tensor_parallel * settings.data_parallel]
+    return torch.cuda.is_available() and bool({*taken} & {*(others or seen).split(",")})
 
 
-class Local(BaseChatModel):
-    """A chat model that is one adapter of an engine. A call may say what one of `Completions` may, and `temperature`
-    and `seed`."""
+def interpreter() -> str:
+    return os.environ.get(PYTHON) or sys.executable
 
-    raw: ClassVar[bool] = True
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    engine: Engine
-    adapter: str = BASE
 
-    @property
-    def _llm_type(self) -> str:
-        return "transformers"
+def missing() -> str:
+    """Why vLLM cannot be run here, and the mend; empty where it can. The interpreter is asked, vLLM is not loaded."""
+    question = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None and 3 or 0)"
+    try:
+        done = subprocess.run([interpreter(), "-c", question], capture_output=True, check=False, env=safe())
+    except OSError as error:
+        return f"${PYTHON} = {interpreter()!r} cannot be run: {error.strerror}; name a Python that has vLLM"
+    if not done.returncode:
+        return ""
+    return f"{interpreter()} has no vLLM; pip install vllm there, or name an interpreter that has it in ${PYTHON}"
 
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        """What LangChain's cache tells two models apart by."""
-        engine = self.engine
-        return {"path": str(engine.path), "adapter": self.adapter, "max_tokens": engine.max_tokens,
-                "temperature": engine.temperature}  # fmt: skip
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        engine, asked = self.engine, (kwargs.get(name) for name in ("temperature", "seed"))
-        way = Way(self.adapter, kwargs.get("max_tokens"), kwargs.get("scored", False), *asked)
-        raw, prefill = kwargs.get("raw", False), kwargs.get("prefill", True)
-        prompt = engine.as_text(messages) if raw else engine.as_chat(messages, prefill)
-        text, read, written, logprobs = await engine.answer(prompt, way)
-        usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
-        message, info = AIMessage(text, usage_metadata=usage), {"logprobs": logprobs} if logprobs else None
-        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
+def safe() -> dict[str, str]:
+    return os.environ | {"PYTHONSAFEPATH": "1"}
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return asyncio.run(self._agenerate(messages, stop, None, **kwargs))
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def ask(url: str, key: str, body: Any, seconds: float = START) -> tuple[int, str]:
+    """The status and the words of an answer; no body is a GET. Raises ConnectionError when there is none."""
+    headers, sent = {"Content-Type": "application/json"}, None if body is None else json.dumps(body).encode()
+    headers |= {"Authorization": f"Bearer {key}"} if key else {}
+    request = urllib.request.Request(url, sent, headers)  # noqa: S310 - `tools.llm.chat` wants http
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if "//127.0.0.1:" in url else []))
+    try:
+        with opener.open(request, timeout=seconds) as response:
+            return response.status, response.read().decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        from tools.completions import reason
+
+        return error.code, " ".join(reason(error.read()).split())[:300]
+    except (OSError, http.client.HTTPException) as error:
+        raise ConnectionError(f"no answer from {url}: {error}") from error

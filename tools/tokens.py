@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,16 @@ def count(text: str, model: str = "") -> int:
     """
     encoding = cached(model)
     return len(encoding.encode_ordinary(text)) if encoding else -(-len(text.encode()) // BYTES)
+
+
+def counter(folder: Path) -> Callable[[str], int]:
+    """Counts the tokens of a text as the model in a folder reads it; by `count` where no tokenizer.json lies there."""
+    if not (folder / "tokenizer.json").is_file():
+        return count
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 @cache

@@ -1,7 +1,6 @@
 """The checkpoints of a stage: one to go on from after a crash, and those that compete with what the stage ends with."""
 
 import json
-import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,17 +24,19 @@ class Progress(BaseModel):
 def watcher(work: Path, tell: Callable[[Progress], None], within: int, put: Callable[[int], None]) -> Any:
     """A callback that tells of every step, keeps one whole checkpoint, and has those within the stage put away.
 
-    `put` is called before the checkpoint of its step is made: a stage that goes on from there has it already.
+    `put` is called before the checkpoint of its step is made: a stage that goes on from there has it already. Of
+    several processes the first tells and keeps, and all of them `put`.
     """
+    from accelerate import PartialState  # type: ignore[import-untyped, unused-ignore]
     from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-            if "loss" in logs and not math.isfinite(logs["loss"]):
-                raise ValueError(f"the loss is {logs['loss']} at step {state.global_step}; lower the rate")
-            if "loss" in logs:
-                if state.global_step in marks(state.max_steps, within):
-                    put(state.global_step)
+            if "loss" not in logs:
+                return
+            if state.global_step in marks(state.max_steps, within):
+                put(state.global_step)
+            if state.is_world_process_zero:
                 tell(Progress(step=state.global_step, steps=state.max_steps, loss=logs["loss"]))
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -44,7 +45,10 @@ def watcher(work: Path, tell: Callable[[Progress], None], within: int, put: Call
                 control.should_save = True
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            keep(Path(args.output_dir) / f"checkpoint-{state.global_step}", work)
+            PartialState().wait_for_everyone()
+            if state.is_world_process_zero:
+                keep(Path(args.output_dir) / f"checkpoint-{state.global_step}", work)
+            PartialState().wait_for_everyone()
 
     return Watcher()
 

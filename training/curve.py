@@ -25,18 +25,23 @@ def recorder(folder: Path) -> Any:
 
     class Recorder(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            (folder / CURVE).write_text("".join(map(line, state.log_history)), encoding="utf-8")
+            if state.is_world_process_zero:
+                (folder / CURVE).write_text("".join(map(line, state.log_history)), encoding="utf-8")
 
         def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            with (folder / CURVE).open("a", encoding="utf-8") as file:
-                file.write(line(state.log_history[-1]))
+            if state.is_world_process_zero:
+                with (folder / CURVE).open("a", encoding="utf-8") as file:
+                    file.write(line(state.log_history[-1]))
 
     return Recorder()
 
 
 def line(logged: Mapping[str, Any]) -> str:
-    """A step as JSON, with null for what is no number; nothing for the summary at the end, which is of no step."""
-    if "loss" not in logged:
+    """A step as JSON, with null for what is no number; nothing for the summary at the end, which is of no step.
+
+    Step 0 is the look at what the stage starts from.
+    """
+    if "loss" not in logged and logged.get("step") != 0:
         return ""
     values = {name: value if math.isfinite(value) else None for name, value in sorted(logged.items())}
     values.pop(COUNTS_ANEW, None)

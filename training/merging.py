@@ -7,7 +7,8 @@ from pathlib import Path
 def merge(base: Path, adapter: Path, folder: Path) -> None:
     """Leaves the base with the adapter merged into it in `folder`, as safetensors; one that is there already stays.
 
-    In the precision that it is served in: a merge in bf16 rounds the adapter away where it is small.
+    In the precision that it is served in: a merge in bf16 rounds the adapter away where it is small. What a full
+    fine-tune made are weights of their own, with nothing to merge.
     """
     if folder.exists():
         return
@@ -17,8 +18,11 @@ def merge(base: Path, adapter: Path, folder: Path) -> None:
     from tools.adapters import put_on
 
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True, trust_remote_code=False)
-    whole = put_on(model, adapter).merge_and_unload()
+    full = not (adapter / "adapter_config.json").is_file()
+    model = AutoModelForCausalLM.from_pretrained(
+        adapter if full else base, dtype=dtype, use_safetensors=True, trust_remote_code=False
+    )
+    whole = model if full else put_on(model, adapter).merge_and_unload()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch) / "model"

@@ -1,11 +1,13 @@
-"""Supervised fine-tuning: teaches an adapter to say what was chosen."""
+"""Supervised fine-tuning: teaches a model to say what was chosen."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tools.records import Example, StagePlan
-from training.dataset import sft_rows
+from training.masks import sft_tokens
+from training.settings import Training
 
 
 def trainer(
@@ -14,25 +16,36 @@ def trainer(
     plan: StagePlan,
     rows: Sequence[Example],
     out: Path,
-    callbacks: Sequence[Any],
-    dropout: float = 0.0,
-    at_once: int = 8,
+    callbacks: Sequence[Any] = (),
+    settings: Training = Training(),  # noqa: B008
+    held: Sequence[Example] = (),
 ) -> Any:
-    """TRL's SFT trainer, with a new adapter unless the model has one. At most `at_once` rows are in memory."""
+    """TRL's SFT trainer, with a new adapter unless the model has one or all of it is trained.
+
+    `held` are rows to evaluate on. TRL 1.16 goes through the logits in tiles whatever the loss.
+    """
     from trl import SFTConfig, SFTTrainer
 
     return SFTTrainer(
         model=model,
-        args=SFTConfig(**arguments(plan, out, at_once), completion_only_loss=True),
-        train_dataset=sft_rows(rows),
+        args=SFTConfig(
+            **arguments(plan, out, settings),
+            loss_type="dft" if plan.loss == "dft" else "nll",
+            packing=plan.packing,
+        ),
+        train_dataset=sft_tokens(rows, tokenizer, plan),
+        eval_dataset=sft_tokens(held, tokenizer, plan) if held else None,
         processing_class=tokenizer,
         callbacks=list(callbacks),
-        peft_config=None if hasattr(model, "peft_config") else lora(plan, dropout),
+        peft_config=lora(model, plan, settings.dropout),
     )
 
 
-def lora(plan: StagePlan, dropout: float) -> Any:
-    """LoRA on every linear layer. Alpha is twice the rank, so a rate means the same whatever the rank."""
+def lora(model: Any, plan: StagePlan, dropout: float) -> Any:
+    """A new LoRA on every linear layer, where one is wanted. Alpha is twice the rank, so that a rate means the same
+    whatever the rank."""
+    if plan.method == "full" or hasattr(model, "peft_config"):
+        return None
     from peft import LoraConfig
 
     return LoraConfig(
@@ -40,12 +53,14 @@ def lora(plan: StagePlan, dropout: float) -> Any:
     )
 
 
-def arguments(plan: StagePlan, out: Path, at_once: int) -> dict[str, Any]:
+def arguments(plan: StagePlan, out: Path, settings: Training) -> dict[str, Any]:
     """What SFT and DPO have in common. Seeded; fp32 on a CPU, bf16 on a GPU; reporters are callbacks."""
     import torch
 
     cuda = torch.cuda.is_available()
-    micro = max(size for size in range(1, min(plan.batch, at_once) + 1) if plan.batch % size == 0)
+    checkpointing = cuda if settings.gradient_checkpointing is None else settings.gradient_checkpointing
+    each = shared(plan.batch)
+    micro = max(size for size in range(1, min(each, settings.at_once) + 1) if each % size == 0)
     return {
         "output_dir": str(out),
         "run_name": f"cycle {plan.cycle} {plan.stage} {plan.id}",
@@ -56,11 +71,12 @@ def arguments(plan: StagePlan, out: Path, at_once: int) -> dict[str, Any]:
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.05,
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": plan.batch // micro,
+        "per_device_eval_batch_size": micro,
+        "gradient_accumulation_steps": each // micro,
         "max_length": plan.length,
         "bf16": cuda,
         "use_cpu": not cuda,
-        "gradient_checkpointing": cuda,
+        "gradient_checkpointing": checkpointing,
         "dataloader_pin_memory": cuda,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
@@ -69,3 +85,11 @@ def arguments(plan: StagePlan, out: Path, at_once: int) -> dict[str, Any]:
         "disable_tqdm": True,
         "trust_remote_code": False,
     }
+
+
+def shared(batch: int) -> int:
+    """How many rows of each step are this process's. Raises ValueError where they cannot be shared evenly."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if batch % processes:
+        raise ValueError(f"training.batch = {batch} is no multiple of the {processes} processes; give one that is")
+    return batch // processes

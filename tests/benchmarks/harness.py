@@ -18,9 +18,9 @@ from langchain_core.language_models import BaseChatModel
 from evals import gate, harness, harnessed
 from evals.harness import Result
 from graph.team import team
+from tools.engine import Engine, Local
 from tools.records import BASE
 from tools.sandbox import target, world
-from tools.serve import Engine, Local
 
 HEAD = """
 dataset_path: json

@@ -1,0 +1,234 @@
+"""Looks at a stage while it is trained: whether it runs away, and which of its steps is the one to keep."""
+
+import math
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tools.records import Example, StagePlan, digest
+from training import masks
+from training.saving import step_of
+from training.settings import Training, Watch
+
+CHOSEN, REJECTED, MARGIN, KL = "probe/logps/chosen", "probe/logps/rejected", "probe/rewards/margins", "probe/kl"
+"""As TRL's own names without `probe/`: means over the rows of a sum over an answer's tokens, and DPO's reward margin.
+The last is the KL divergence from the base, in nats for a chosen token."""
+HELD = "held_out/loss"
+LEAST, MOST = 4, 128
+"""Fewest rows of a probe, and the tokens as far as which their answers are looked at."""
+COST = 0.02
+"""Most of a stage's forward passes (a backward one is two) that looking may take, but for the fewest rows."""
+PASSES = {"sft": (3, 2), "dpo": (8, 3)}
+"""Forward passes that a row takes: in training (policy and reference, chosen and rejected), and in a look."""
+
+Entry = Mapping[str, float]
+"""What is logged of a step."""
+
+
+class Asked(NamedTuple):
+    """A row of the probe, in tokens. A row of SFT has nothing rejected."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+
+def looks(steps: int, limits: Watch) -> set[int]:
+    """The steps after which the stage is looked at, its end among them."""
+    number = min(limits.looks, max(2, steps // 5)) if steps > 1 else min(limits.looks, 1)
+    return {round(steps * one / number) for one in range(1, number + 1)}
+
+
+def probe(rows: Sequence[Example], tokenizer: Any, plan: StagePlan, limits: Watch) -> list[Asked]:
+    """Rows of the stage, drawn by its seed: as many as its looks can afford."""
+    number, (train, look) = len(looks(int(len(rows) * plan.epochs / plan.batch), limits)), PASSES[plan.stage]
+    if not number:
+        return []
+    most = min(limits.rows, max(LEAST, int(COST * len(rows) * plan.epochs * train / look / (number + 1))))
+    drawn = sorted(rows, key=lambda row: digest(plan.seed, "probe", row.id))[:most]
+    if plan.stage == "dpo":
+        pairs = masks.dpo_tokens(drawn, tokenizer, plan)
+        return [Asked(one["prompt_ids"], one["chosen_ids"][:MOST], one["rejected_ids"][:MOST]) for one in pairs]
+    found = []
+    for one in masks.sft_tokens(drawn, tokenizer, plan):
+        start = next(n for n, label in enumerate(one["labels"]) if label != -100)
+        found.append(Asked(one["input_ids"][:start], one["input_ids"][start:][:MOST], []))
+    return found
+
+
+def look(model: Any, asked: Sequence[Asked]) -> dict[str, float]:
+    """What the model makes of the probe. Row by row, so that it takes little memory; nothing is drawn by chance.
+
+    The base is the model without its adapter; where there is none, as all weights are trained, nothing is said of it.
+    """
+    import torch
+
+    was, adapted = model.training, hasattr(model, "peft_config")
+    model.eval()
+    chosen, rejected, apart, tokens = list[float](), list[float](), 0.0, 0
+    with torch.no_grad():
+        for row in asked:
+            after = spread(model, row.prompt, row.chosen)
+            chosen.append(said(after, row.chosen))
+            if row.rejected:
+                rejected.append(said(spread(model, row.prompt, row.rejected), row.rejected))
+            if adapted:
+                with model.disable_adapter():
+                    before = spread(model, row.prompt, row.chosen)
+                apart += float((after.exp() * (after - before)).sum())
+                tokens += len(row.chosen)
+    model.train(was)
+    means = {CHOSEN: chosen, REJECTED: rejected}
+    found = {name: math.fsum(values) / len(values) for name, values in means.items() if values}
+    return found | ({KL: apart / tokens} if tokens else {})
+
+
+def spread(model: Any, prompt: list[int], answer: list[int]) -> Any:
+    """The log-probabilities of all words at each token of an answer."""
+    import torch
+
+    ids = torch.tensor([[*prompt, *answer]], device=model.device)
+    autocast = torch.autocast("cuda", torch.bfloat16) if ids.is_cuda else nullcontext()
+    with autocast:
+        logits = model(input_ids=ids, logits_to_keep=len(answer) + 1, use_cache=False).logits
+    return logits[0, :-1].float().log_softmax(-1)
+
+
+def said(logps: Any, answer: list[int]) -> float:
+    import torch
+
+    return float(logps.gather(1, torch.tensor(answer, device=logps.device)[:, None]).sum())
+
+
+def bad(entry: Entry, start: Entry, tokens: float, limits: Watch) -> str:
+    """What is wrong with the model at a look; empty where nothing is. `tokens` are those of a mean chosen answer."""
+    fell = (start[CHOSEN] - entry[CHOSEN]) / tokens
+    if not math.isfinite(entry[CHOSEN]):
+        return "what was chosen has no likelihood any more"
+    if fell > limits.fall:
+        return f"what was chosen became {fell:.2f} nats a token less likely, and {limits.fall:g} is the bound"
+    if limits.kl and entry.get(KL, 0.0) > limits.kl:
+        return f"the model is {entry[KL]:.2f} nats a token from its base, and {limits.kl:g} is the bound"
+    return ""
+
+
+def ended(seen: Sequence[Entry], tokens: float, settings: Training) -> str:
+    """Why the stage should end now, by its looks, the first of which is at its start; empty where it should not."""
+    start, *later = seen
+    wrong = [bad(entry, start, tokens, settings.watch) for entry in later]
+    if len(wrong) > 1 and wrong[-1] and wrong[-2]:
+        return f"ran away by step {later[-1]['step']:.0f}: {wrong[-1]}"
+    held = [entry[HELD] for entry in later if HELD in entry]
+    if len(held) - 1 - held.index(min(held)) >= settings.patience if held else False:
+        return f"the loss on the rows kept back has not fallen for {settings.patience} looks"
+    return ""
+
+
+def best(seen: Sequence[Entry], tokens: float, settings: Training) -> int:
+    """The step to keep: of those at which nothing was wrong, the one with the lowest loss on what is kept back, or the
+    last; 0 is the start."""
+    if not seen:
+        return 0
+    start, *later = seen
+    sound = [entry for entry in later if not bad(entry, start, tokens, settings.watch)]
+    held = [entry for entry in sound if HELD in entry]
+    if held:
+        return int(min(held, key=lambda entry: entry[HELD])["step"])
+    return int(sound[-1]["step"]) if sound else 0
+
+
+class Verdict(NamedTuple):
+    """What came of the looks: the folder of the weights to keep (None for those at the end), and why."""
+
+    kept: Path | None
+    why: str
+
+
+def watcher(
+    trainer: Any, asked: Sequence[Asked], plan: StagePlan, settings: Training, work: Path,
+    write: Callable[[Path], None],
+) -> tuple[Any, Callable[[], Verdict]]:  # fmt: skip
+    """A callback that looks, and a function that says in the end what is to be kept.
+
+    What it sees joins what TRL logs of the step, and so is in the curve and in every checkpoint. `write` puts the
+    weights as they are into a folder; those of every sound look are kept until a checkpoint is made, so that a stage
+    that goes on from one finds what it had.
+    """
+    from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped, unused-ignore]
+    from transformers import TrainerCallback
+
+    tokens = sum(len(row.chosen) for row in asked) / max(1, len(asked))
+    now, why = dict[str, float](), ""
+
+    def seen(state: Any) -> list[dict[str, float]]:
+        return [entry for entry in state.log_history if CHOSEN in entry]
+
+    def observed(state: Any) -> dict[str, float]:
+        """The same to every process, whatever their cards round to: they have to end together."""
+        found: dict[str, float] = {"step": state.global_step, **look(trainer.model, asked)}
+        start = next(iter(seen(state)), found)
+        if REJECTED in found:
+            moved = found[CHOSEN] - start[CHOSEN] - (found[REJECTED] - start[REJECTED])
+            found[MARGIN] = plan.beta * moved
+        if trainer.eval_dataset is not None and state.global_step:
+            was = trainer.model.training
+            found[HELD] = trainer.evaluate()["eval_loss"]
+            trainer.model.train(was)
+        told = [found]
+        broadcast_object_list(told)
+        return told[0]
+
+    def folder(step: int) -> Path:
+        return work / f"kept-{step}"
+
+    class Watcher(TrainerCallback):  # type: ignore[misc, unused-ignore]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            for old in work.glob("kept-*"):
+                if step_of(old) > state.global_step:
+                    shutil.rmtree(old, ignore_errors=True)
+            if asked and not seen(state):
+                state.log_history.append(observed(state))
+                write(folder(0))
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            nonlocal now, why
+            if state.global_step not in looks(state.max_steps, settings.watch):
+                return
+            now = observed(state)
+            control.should_log = True  # to evaluate has been to log, and the step itself is still to be
+            so_far = [*seen(state), now]
+            if best(so_far, tokens, settings) == state.global_step:
+                write(folder(state.global_step))
+            why = ended(so_far, tokens, settings)
+            control.should_training_stop = control.should_training_stop or bool(why)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+            nonlocal why
+            if "loss" not in logs:
+                return
+            state.log_history[-1].update(now)
+            logs.update(now)
+            now.clear()
+            if not math.isfinite(logs["loss"]):
+                why = f"the loss is {logs['loss']} at step {state.global_step}; lower the rate"
+                control.should_training_stop = True
+                if not best(seen(state), tokens, settings):
+                    raise ValueError(why)
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            for old in work.glob("kept-*"):
+                if step_of(old) != best(seen(state), tokens, settings):
+                    shutil.rmtree(old, ignore_errors=True)
+
+    def verdict() -> Verdict:
+        step = best(seen(trainer.state), tokens, settings)
+        if step == trainer.state.global_step or not (why or trainer.eval_dataset):
+            return Verdict(None, why)
+        said = why or f"the loss on the rows kept back was lowest at step {step}"
+        print(f"{said}; kept are the weights of step {step}", file=sys.stderr, flush=True)
+        return Verdict(folder(step), said)
+
+    return Watcher(), verdict

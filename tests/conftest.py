@@ -15,6 +15,11 @@ TEMPLATE = (
 WORDS = "how is a venom tea made steep it in water no that could hurt somebody sure hello"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """vLLM's own come first: of those that a worker begins with, the other one steals none."""
+    items.sort(key=lambda item: item.path.name != "test_vllm.py")
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random Llama of two layers, whose tokenizer knows `WORDS` and a chat template."""

@@ -1,35 +1,43 @@
-"""What each part of the training recipe buys: one part left out at a time, on the sandbox, and the table of
+"""What each part of the training recipe buys: one part left out at a time, on the sandbox, and the tables of
 docs/measurements.md. Run again, it goes on where it was stopped.
 
 python -m tests.benchmarks.ablations [SEED ...]
 
-Every arm is a run of two cycles in English, and what is compared is the adapter that its last DPO stage made, promoted
-or not: on held-out goals, by the oracle, beside the arm with everything, on the same items.
+With each seed the loop runs for two cycles in English. Then the stages of its second cycle are trained again from the
+same failures, each time with one part left out, and the adapters that DPO made, promoted or not, are measured on the
+same held-out items, by the oracle. A pool without the other kinds has a quarter of the rows, and is gone through four
+times as often: the steps are as many.
 """
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from evals.benchmarks import Outcomes
 from evals.gate import paired
 from evals.report.markdown import rate, table
-from graph import robustness
+from graph import measuring, nodes, robustness
+from graph.config import load
 from graph.measuring import card
-from graph.team import Team, team
-from tools.records import BASE, Adapter
+from graph.state import START
+from graph.team import Team
+from tools.records import BASE
 from tools.statistics import wilson
+from training import stages
 
 BREAKFIX = [sys.executable, "-m", "graph.cli"]
+CYCLE = 2
 SMALL = [
-    "stop.cycles=2", "attack.attempts=200", 'attack.languages=["en"]', "attack.held_out_languages=[]",
-    "evals.final=0", "evals.lasting=[]", "evals.regressions=0", "evals.anchors={}", "evals.harm=200",
-    "evals.harm_seen_ways=100", "evals.harm_adaptive=40", "evals.over_refusal=150", "evals.capability=150",
+    f"stop.cycles={CYCLE}", "attack.attempts=200", 'attack.languages=["en"]', "attack.held_out_languages=[]",
+    "evals.final=0", "evals.lasting=[]", "evals.regressions=0", "evals.anchors={}", "evals.harm_adaptive=60",
     "evals.robustness={items=60, prefill=[0,1,2,3,5], repeats=0, tries=0}",
 ]  # fmt: skip
-ARMS = {
+ARMS: dict[str, list[str]] = {
     "everything": [],
-    "safety-only": ["training.shares={refuse=1, help=0, retain=0}"],
+    "safety-only": ["training.shares={refuse=1, help=0, retain=0}", "training.sft.epochs=[1,12,12]"],
     "no look-alikes": ["training.shares={refuse=0.4, help=0, retain=0.6}"],
     "no prefix augmentation": ["training.prefix_share=0"],
     "no SFT term in DPO": ["training.dpo.sft_weight=0"],
@@ -38,23 +46,38 @@ ARMS = {
 }
 RATES = ("harm", "harm_seen_ways", "harm_adaptive", "over_refusal", "capability")
 DEPTHS = ("1", "2", "3", "5")
-Card = dict[str, Outcomes]
+Card = Mapping[str, Outcomes]
 
 
-def ran(arm: str, seed: int) -> Team:
-    """The finished run of an arm, gone on with where it was stopped."""
-    name = f"ablation-{arm.replace(' ', '-')}-{seed}"
-    settings = [part for one in (f"seed={seed}", *SMALL, *ARMS[arm]) for part in ("--set", one)]
-    begin = ["run", "runs/demo.toml", "--run", name, *settings]
-    subprocess.run([*BREAKFIX, *(["resume", f"runs/{name}"] if Path("runs", name).exists() else begin)], check=True)
-    return team(f"runs/{name}")
+def ran(seed: int) -> Path:
+    """The folder of the finished run of a seed, gone on with where it was stopped."""
+    folder = Path("runs", f"ablations-{seed}")
+    settings = [part for one in (f"seed={seed}", *SMALL) for part in ("--set", one)]
+    begin = ["run", "runs/demo.toml", "--run", folder.name, *settings]
+    subprocess.run([*BREAKFIX, *(["resume", str(folder)] if folder.exists() else begin)], check=True)
+    return folder
 
 
-def measured(crew: Team) -> Card:
-    """What became of every item with the adapter of the last DPO stage, begun answers among them."""
-    last = max(crew.memory.get(Adapter, "stage = 'dpo'"), key=lambda one: one.cycle)
-    robustness.measure_robustness(crew, last.id, "report", last.cycle)
-    return card(crew, last.id) | dict(robustness.card(crew, last.id))
+def trained(folder: Path, arm: str) -> tuple[Team, str]:
+    """The second cycle's stages, planned and trained as an arm says; and the adapter that they end with."""
+    crew = Team(folder, load(folder / "recipe.toml", ARMS[arm]))
+    champion = crew.memory.by_cycle("choice")[CYCLE - 1]["chosen"]
+    state: Any = START | {"cycle": CYCLE, "champion": champion}
+    plans = asyncio.run(nodes.proposed(crew, state))
+    crew.memory.add(plans)
+    rows = nodes.stage_rows(crew, CYCLE, 0)
+    for plan in plans:
+        parent = None if plan.parent == BASE else crew.folder(plan.parent)
+        adapter = stages.run_stage(plan, rows[plan.stage], folder, parent, lambda seen: None, crew.recipe.training)
+        crew.memory.add([adapter])
+    return crew, adapter.id
+
+
+def measured(crew: Team, adapter: str) -> Card:
+    """What became of every item, begun answers among them."""
+    measuring.measure(crew, adapter, "measure", CYCLE)
+    robustness.measure_robustness(crew, adapter, "report", CYCLE)
+    return card(crew, adapter) | dict(robustness.card(crew, adapter))
 
 
 def pooled(cards: list[Card]) -> Card:
@@ -74,20 +97,26 @@ def change(before: Card, after: Card, name: str) -> str:
 
 
 def main(seeds: list[int]) -> None:
-    cards: dict[str, list[Card]] = {"base": []}
+    cards: dict[str, list[Card]] = {}
     for seed in seeds:
+        folder = ran(seed)
         for arm in ARMS:
-            crew = ran(arm, seed)
-            cards.setdefault(arm, []).append(measured(crew))
-            if arm == "everything":
-                cards["base"].append(card(crew, BASE) | dict(robustness.card(crew, BASE)))
+            crew, adapter = trained(folder, arm)
+            cards.setdefault("base", []).extend([measured(crew, BASE)] if arm == "everything" else [])
+            cards.setdefault(arm, []).append(measured(crew, adapter))
+            print(f"seed {seed}: {arm} is measured", file=sys.stderr, flush=True)
+        told(cards)
+
+
+def told(cards: Mapping[str, list[Card]]) -> None:
+    """The tables, of the seeds so far."""
     found = {arm: pooled(some) for arm, some in cards.items()}
     names = [*RATES, *(f"prefill:{depth}" for depth in DEPTHS)]
     print(table(["arm", *names], [[arm, *(share(one.get(name, {})) for name in names)] for arm, one in found.items()]))
     full = found["everything"]
     print(table(["against everything, points", *names], [
         [arm, *(change(full, one, name) for name in names)] for arm, one in found.items() if arm != "everything"
-    ]))  # fmt: skip
+    ]), flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 from evals.report.markdown import table
 from tools.records import Example, StagePlan
 from tools.sandbox import target, world
-from training import stages
+from training import dataset, stages
 from training.settings import Training
 
 RANDOM = {
@@ -177,7 +177,8 @@ def measure(options: argparse.Namespace, work: Path) -> None:
     for plan in plans(model, options, len(made)):
         folder = work / plan.id
         folder.mkdir()
-        (folder / stages.ROWS).write_text("".join(row.model_dump_json() + "\n" for row in made))
+        given = made if plan.stage == "sft" else dataset.thinned(dataset.pairs(made), len(made), plan.seed)
+        (folder / stages.ROWS).write_text("".join(row.model_dump_json() + "\n" for row in given))
         (folder / stages.SPEC).write_text(stages.Spec(plan=plan, parent=parent, settings=settings).model_dump_json())
         runs: dict[str, list[dict[str, Any]]] = {"bare": [], "ours": []}
         for repeat in range(options.repeats):

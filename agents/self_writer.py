@@ -63,7 +63,12 @@ class SelfWriter:
     @property
     def name(self) -> str:
         """What its rows say that they were written by."""
-        return digest("self", PROMPT, CRITIQUE, REVISE, self.identity, self.own.model_dump())
+        return named(self.identity, self.own)
+
+
+def named(identity: str, own: Own) -> str:
+    """What rows say that were written by a target of this identity, asked so."""
+    return digest("self", PROMPT, CRITIQUE, REVISE, identity, own.model_dump())
 
 
 async def rewritten(

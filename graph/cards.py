@@ -6,12 +6,11 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from agents import templates
-from agents.self_writer import SelfWriter
+from agents import self_writer, templates
 from evals.report.markdown import cell, text
 from evals.report.shapes import Block, Cell, Report, Section, Source, Table
 from graph import report
@@ -79,6 +78,8 @@ def data(crew: Team, kept: Mapping[str, Sequence[Example]], harmful: bool, left_
         else f"What a refusal was preferred to is a harmful answer, and is left out: {left_out} pairs of kind `refuse` "
         "are in `sft` alone."
     )
+    if any(row.rejected for row in kept["dpo"] if row.kind == "retain"):
+        rejected += " `rejected` of a `retain` row is what the public set that it is from rejects, harmful or not."
     columns = (("sft", "messages: the conversation, the last answer being the one to learn"),
                ("dpo", "prompt, chosen, rejected: messages"),
                ("both", "kind (refuse, help: a harmless look-alike, retain: a general row), language, cycle (0: of an "
@@ -199,10 +200,10 @@ def sources(crew: Team) -> dict[str, str]:
     recipe, data = crew.recipe, crew.recipe.data
     sets = (("retained", data.general), ("preferred", data.preferences), ("curated", recipe.curate.sources))
     named = {digest(use, Path(one).name): f"{use} of {Path(one).name}" for use, listed in sets for one in listed}
-    itself = SelfWriter(model=cast(Any, None), identity=recipe.target.identity(), judge=cast(Any, None), own=data.own)
+    itself = self_writer.named(recipe.target.identity(), data.own)
     return named | {
         crew.writer_id: f"written by {recipe.agents.writer.model}", templates.NAME: "offline templates",
-        itself.name: "said by the target itself, under a safety prompt that was dropped",
+        itself: "said by the target itself, under a safety prompt that was dropped",
     }  # fmt: skip
 
 
@@ -231,6 +232,8 @@ def filtered(crew: Team) -> tuple[Block, ...]:
     about = ("Rows that hold what the target is measured on are never trained on, nor those that are nearly another's "
              "duplicate; kinds are mixed by share with the rows of earlier cycles, and no refusal is preferred to "
              f"another. In training DPO left out {alike:.0%} of its pairs, the most alike: they are here.")  # fmt: skip
+    if kept := crew.recipe.training.held_out:
+        about += f" So are the {kept:.0%} of each stage's rows that chose the step to keep, and were not trained on."
     head = ("cycle", "written", "in the mix", "left out: they hold what is measured", "of",
             "left out: answered in another language")  # fmt: skip
     return (about, Table(head=head, rows=rows)) if rows else (about,)

@@ -216,6 +216,13 @@ class Recipe(Closed):
         return self
 
     @model_validator(mode="after")
+    def what_is_trained_can_be_served(self) -> "Recipe":
+        if self.training.method == "full" and self.target.adapters:
+            raise ValueError("training.method = 'full' makes no adapters, which target.adapters has an endpoint load; "
+                             "give 'lora', or have the model served here: vllm:PATH")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
     def no_two_judges_are_one(self) -> "Recipe":
         """Not even as members of panels."""
         seen: dict[str, str] = {}

@@ -29,7 +29,7 @@ class Found(NamedTuple):
     source: str
 
 
-def curate(crew: Team, round: int) -> None:
+def curate(crew: Team, round: int, feedback: str = "") -> None:
     """Puts the rows of cycle 0 into the memory, once for each round; what is made already is not made again.
 
     An unsafe answer is rejected, and what is chosen is the writer's or the target's. A safe one that declines nothing,
@@ -39,15 +39,16 @@ def curate(crew: Team, round: int) -> None:
         return
     settings, seed = crew.recipe.curate, f"{crew.recipe.seed}/0/{round}"
     read = [one for source in settings.sources for one in load(source, settings.rows, seed)]
+    read = [one._replace(language=one.language or crew.recipe.attack.languages[0]) for one in read]
     found = distinct(read)
     rows = crew.memory.get(Example, "cycle = 0 and round = ? and kind <> 'retain'", round)
-    done = {row.number // TEN for row in rows}
+    done = {row.number // TEN: "help" for row in rows} | {row.number // TEN: "unsafe" for row in rows if row.rejected}
     harmful = {key(one) for one in read if one.unsafe}
-    answer, by = writing.answering(crew, BASE, 0, round), None
+    answer, by = writing.answering(crew, BASE, 0, round, feedback), None
     if crew.recipe.data.chosen == "target":
         by = writing.target(crew, BASE, 0)
     judge, cap = next(iter(crew.labelling.values()))
-    counted: Counter[str] = Counter()
+    counted = Counter(done.values())
 
     async def work(place: int) -> list[Example]:
         one = found[place]
@@ -81,9 +82,9 @@ def curate(crew: Team, round: int) -> None:
     screening.screen(crew, 0, round)
     kinds = Counter(row.kind for row in crew.memory.get(Example, "cycle = 0 and round = ?", round))
     alike = len(read) - len(found)
-    crew.memory.event(0, "curate", "curated", round=round, read=len(read), alike=alike, kinds=dict(kinds), **counted)
     if not settings.train:
         crew.memory.event(0, "curate", "rows", round=round, kinds=dict(kinds))
+    crew.memory.event(0, "curate", "curated", round=round, read=len(read), alike=alike, kinds=dict(kinds), **counted)
 
 
 def load(source: str, n: int, seed: int | str) -> list[Found]:

@@ -274,6 +274,8 @@ def serving(spec: Model, base: Path | None, adapter: Path | None, name: str) -> 
         if adapter:
             raise RecipeError(f"--adapter {adapter} is for a model served here (hf:PATH), which {spec.model!r} is not")
         return model_of(spec)
+    if adapter and not (adapter / "adapter_config.json").is_file():  # all of its weights were trained
+        base, adapter = adapter, None
     if spec.provider == "vllm":
         return given(lambda: vllm_of(spec, base, name, adapter))
     from tools.engine import Engine, Local

@@ -63,4 +63,4 @@ def changed(crew: Team, champion: str, change: Change, node: str, cycle: int) ->
 def general(crew: Team) -> list[Example]:
     """General rows of a draw that no cycle uses, without those that say what the run teaches as a refusal."""
     taught = {row.chosen for row in crew.memory.get(Example, "kind = 'refuse'")}
-    return [row for row in sources.retained(crew.recipe, ROWS, 0, 0) if row.chosen not in taught]
+    return [row for row in sources.retained(crew.recipe, ROWS, -1, 0) if row.chosen not in taught]

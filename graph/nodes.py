@@ -48,7 +48,7 @@ def curate(state: State, runtime: Runtime[Context]) -> State:
     """Makes rows of public safety sets, where the recipe has some: cycle 0, trained on by itself if it says so."""
     crew = team(runtime.context["run"])
     if crew.recipe.curate.sources:
-        curating.curate(crew, state["round"])
+        curating.curate(crew, state["round"], "; ".join(rejections(crew, 0, "data")))
     return {"cycle": 0, "broke": 0, "rejected": ""} if crew.recipe.curate.train else {}
 
 
@@ -147,15 +147,21 @@ def pool(crew: Team, cycle: int, round: int) -> list[Example]:
     The earlier cycles' are the replay: all there are where training begins with the base, else a share.
     """
     settings, data, seed = crew.recipe.training, crew.recipe.data, crew.recipe.seed
-    filters, share = data.filters, settings.shares.replay
+    filters, share, taught = data.filters, settings.shares.replay, cycle - 1
     if crew.recipe.goals.source == screening.SANDBOX and not crew.recipe.recorded.conversations:
         filters = filters.model_copy(update={"alike": 1.0})
     if share is None and settings.start == "champion":
-        share = dataset.REPLAYED
+        share, taught = dataset.REPLAYED, learnt(crew, cycle)
     rows = [row for row in usable(crew, cycle, round) if not dataset.preference(row)]
-    rows = dataset.replayed(dataset.varied(rows, filters, seed), share, cycle, seed)
+    rows = dataset.replayed(dataset.varied(rows, filters, seed), share, taught, seed)
     weigh = dataset.tokens(tokens.counter(crew.base)) if settings.shares.by == "tokens" else dataset.one
     return dataset.framed(dataset.mix(rows, settings.shares, seed, settings.most_rows, weigh), data.systems, seed)
+
+
+def learnt(crew: Team, cycle: int) -> int:
+    """The last cycle before this one whose rows made a champion; -1 where the base still is it."""
+    choices = crew.memory.by_cycle("choice").items()
+    return max((when for when, made in choices if when < cycle and made["chosen"] != made["before"]), default=-1)
 
 
 def data_gate(state: State, runtime: Runtime[Context]) -> State:
@@ -262,8 +268,9 @@ def train(state: State, runtime: Runtime[Context]) -> State:
         made = stages.competing(adapter, crew.run)
         crew.memory.add(made)
         candidates += [one.id for one in made]
-        if why := stages.why(adapter, crew.run):
-            crew.memory.event(cycle, "train", "stage_ended", adapter=adapter.id, why=why)
+        known = {event["adapter"] for event in crew.memory.events("stage_ended", cycle)}
+        if adapter.id not in known and (why := stages.why(adapter, crew.run)):
+            crew.memory.event(cycle, "train", "stage_ended", adapter=adapter.id, stage=adapter.stage, why=why)
     return {"candidates": candidates}
 
 

@@ -38,7 +38,7 @@ def preflight(recipe: Recipe) -> None:
         for source in recipe.data.preferences:
             general.load(source, 1, 0, pairs=True)
         for source in recipe.curate.sources:
-            curating.load(source, 1, 0)
+            curating.load(source, recipe.curate.rows, 0)
         if recipe.inherit and not (recipe.inherit / "memory.sqlite").is_file():
             raise ValueError(f"--from {recipe.inherit}: no memory.sqlite there; give the folder of a run")
         for role, spec in recipe.models.items():
@@ -184,20 +184,28 @@ def had(role: str, spec: Model, recipe: Recipe) -> None:
         if role == "target" and not spec.weights and recipe.base is None:
             raise ValueError(f"{key} = {spec.model!r} names no weights to train; give `base`, the folder of the model")
         reachable(key, spec)
-        if role != "target" and spec.provider in ("hf", "vllm"):
-            readable(key, spec)
+        if spec.provider in ("hf", "vllm"):
+            readable(key, spec, role == "target" or role.startswith("compare"))
 
 
-def readable(key: str, spec: Model) -> None:
-    """Raises ValueError for a folder of which transformers makes no model: it would be missed when the run ends."""
+def readable(key: str, spec: Model, talks: bool) -> None:
+    """Raises ValueError for a folder of which transformers makes no model, or none that `talks`: it would be missed in
+    the middle of the run, or at its end."""
     from transformers import AutoConfig, AutoTokenizer
+
+    from tools import chat
 
     try:
         AutoConfig.from_pretrained(spec.name, trust_remote_code=False)
-        AutoTokenizer.from_pretrained(spec.name, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(spec.name, trust_remote_code=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{key} = {spec.model!r} is no model that can be loaded: {reason}") from error
+    try:
+        if talks:
+            chat.check(tokenizer)
+    except ValueError as error:
+        raise ValueError(f"{key} = {spec.model!r}: {error}") from error
     if not list(Path(spec.name).glob("*.safetensors")):
         raise ValueError(f"{key} = {spec.model!r}: no *.safetensors there; give the folder of a downloaded model")
 

@@ -221,8 +221,9 @@ def push(folder: Path, repo: str, what: What, hub: Any, public: bool = False) ->
             raise RecipeError(f"--push {repo} is there and anybody can see it; add --public if you mean that")
         hub.upload_folder(repo_id=repo, repo_type=kind, folder_path=str(folder), ignore_patterns=[MARK],
                           commit_message=f"breakfix: {what}")  # fmt: skip
-    except (OSError, ValueError) as error:
-        if isinstance(error, RecipeError):
-            raise
-        raise RecipeError(f"--push {repo} was refused: {str(error).strip().splitlines()[0]}") from error
+    except RecipeError:
+        raise
+    except Exception as error:  # whatever the Hub's client raises, which is not of one kind
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RecipeError(f"--push {repo} was refused: {why}") from error
     return f"https://huggingface.co/{'datasets/' if what == 'data' else ''}{repo}"

@@ -221,6 +221,8 @@ def notes(crew: Team) -> list[str]:
     )
     found += [UNTRAINED] if recipe.target.model == "sandbox:phi3" else []
     found += [OPENINGS] if recipe.agents.writer.model == "templates" else []
+    found += [f"The {event['stage'].upper()} stage of cycle {event['cycle']} ended early: {event['why']}."
+              for event in crew.memory.events("stage_ended")]  # fmt: skip
     return found + ([] if recipe.agents.second_judge else [ONE_JUDGE])
 
 

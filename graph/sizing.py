@@ -153,7 +153,7 @@ def served(recipe: Recipe, model: Shape, where: Place) -> Iterator[Line]:
         return
     share = 1.0 if ours else settings.memory or SHARE
     room = int(where.size * share) - sum(parts.values())
-    fit, wanted = room // one, target.concurrency
+    fit, wanted = room // max(one, 1), target.concurrency
     of = "" if ours else f"; it may take {share:.0%} of the card"
     if fit >= wanted or (fit > 0 and not ours):
         wait = f" if they are so long, and the others of {wanted} wait" if fit < wanted else ""

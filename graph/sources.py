@@ -174,7 +174,7 @@ def retained(recipe: Recipe, n: int, cycle: int, round: int) -> list[Example]:
     found: list[Example] = []
     for place, source in enumerate(listed):
         few = (n + len(listed) - 1 - place) // len(listed)
-        found += kept(recipe, source, drawn(recipe, source, few, seed), "retained", cycle, round)
+        found += kept(recipe, source, drawn(recipe, source, few, seed), "retained", cycle, round, len(found))
     return found
 
 
@@ -184,7 +184,8 @@ def preferences(recipe: Recipe, n: int, cycle: int, round: int) -> list[Example]
     found: list[Example] = []
     for place, source in enumerate(listed):
         few = (n + len(listed) - 1 - place) // len(listed)
-        found += kept(recipe, source, general.load(source, few, seed, pairs=True), "preferred", cycle, round)
+        rows = general.load(source, few, seed, pairs=True)
+        found += kept(recipe, source, rows, "preferred", cycle, round, len(found))
     return found
 
 
@@ -199,13 +200,18 @@ def drawn(recipe: Recipe, source: str, n: int, seed: str) -> list[general.Row]:
     return [general.Row(*row, language=spoken[number % len(spoken)]) for number, row in enumerate(rows)]
 
 
-def kept(recipe: Recipe, source: str, rows: Sequence[general.Row], use: str, cycle: int, round: int) -> list[Example]:
-    """General rows as examples, in the recipe's first language where they do not say."""
+def kept(
+    recipe: Recipe, source: str, rows: Sequence[general.Row], use: str, cycle: int, round: int, before: int
+) -> list[Example]:
+    """General rows as examples, in the recipe's first language where they do not say.
+
+    They are numbered on from those `before`: two sources may have one file name, and are then one by their writer.
+    """
     writer, language = digest(use, Path(source).name), recipe.attack.languages[0]
     return [
         Example(kind="retain", prompt=row.prompt, chosen=row.chosen, rejected=row.rejected, cycle=cycle, round=round,
                 language=row.language or language, writer=writer, number=number)
-        for number, row in enumerate(rows)
+        for number, row in enumerate(rows, before)
     ]  # fmt: skip
 
 

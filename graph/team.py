@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents import judge as judging
 from agents import templates, writer
@@ -109,7 +109,6 @@ class Team:
             return self.elsewhere(adapter, folder)
         whole = folder if folder and not (folder / "adapter_config.json").is_file() else None
         if spec.provider == "vllm":
-            self.others.clear()
             return self.served("target", spec, whole or self.base, adapter, None if whole else folder)
         from tools.engine import Local
 
@@ -122,15 +121,26 @@ class Team:
 
     def elsewhere(self, adapter: str, folder: Path | None) -> "BaseChatModel":
         """The target at an endpoint, which is told of an adapter once."""
+        from tools.completions import Completions
         from tools.serve import put
 
         spec = self.recipe.target
-        if folder is None:
-            return self.model("target", spec)
-        if adapter not in self.sent:
-            put(spec, adapter, folder)
+        if folder and adapter not in self.sent:
+            put(spec, adapter, folder, folder.relative_to(self.run / "adapters"))
             self.sent.add(adapter)
-        return self.model("target", spec.model_copy(update={"model": f"openai:{adapter}"}))
+        named = spec.model_copy(update={"model": f"openai:{adapter}"}) if folder else spec
+        model = self.model("target", named)
+        if spec.adapters and isinstance(model, Completions):
+            model.options = self.options
+        return model
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """What the target's chat template has to be told, as it was when it was trained."""
+        from tools import chat
+        from tools.engine import Engine
+
+        return chat.options(Engine(self.base, 1, 1).tokenizer)
 
     def served(
         self, role: str, spec: Model, folder: Path, adapter: str = BASE, worn: Path | None = None
@@ -143,6 +153,8 @@ class Team:
         own = role == "target" or role.startswith("compare.")
         if own and self.turn and self.turn != key:
             self.servers[self.turn].stop()
+        for engine in (*self.others.values(), *([self.engine] if "engine" in self.__dict__ else [])) if own else ():
+            engine.rest()
         if key not in self.servers:
             self.servers[key] = Server(
                 folder, self.run / (LOG if own else f"{role}.{LOG}"), spec.vllm, self.recipe.training.rank,
@@ -168,7 +180,7 @@ class Team:
 
         engines = [*self.others.values(), *self.played.values()]
         engines += [self.engine] if "engine" in self.__dict__ else []
-        servers = [server for server in self.servers.values() if server.rests and server.runs]
+        servers = [one for one in self.servers.values() if one.rests and one.runs and not one.asleep]
         for engine in engines if shares(Serving(), self.cards) else ():
             engine.rest()
         for server in servers:

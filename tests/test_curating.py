@@ -1,6 +1,7 @@
 """Cycle 0: what public safety sets show to be unsafe is refused before anything is attacked."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from graph.config import RecipeError, load
 from graph.preflight import preflight
 from graph.run import advance, create
 from graph.team import Team, team
+from tools.campaign import campaign
 from tools.records import BASE, Adapter, Attempt, Example
 from tools.sandbox import world
 from tools.sandbox.world import Request
@@ -80,6 +82,38 @@ def test_what_was_curated_is_replay_of_the_first_cycle_and_nothing_is_curated_tw
     before = crew.memory.ids(Example)
     curating.curate(crew, 0)
     assert crew.memory.ids(Example) == before
+
+
+def test_what_was_curated_before_a_kill_is_counted_and_not_made_again(
+    run: Path, beavertails: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(items: Iterable[int], work: Any, keep: Any, cap: int) -> None:
+        campaign([place for place in items if place % 3], work, keep, cap)
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(curating, "campaign", killed)
+        with pytest.raises(InterruptedError):
+            curated(run, beavertails)
+    crew = team(str(run))
+    before = crew.memory.ids(Example)
+    assert before
+    curating.curate(crew, 0)
+    assert before < crew.memory.ids(Example)
+    (event,) = crew.memory.events("curated", 0)
+    assert (event["read"], event["alike"], event["unsafe"], event["help"]) == (17, 1, 8, 8)
+
+
+def test_a_prompt_of_which_nobody_can_tell_the_language_is_in_the_recipes_first(run: Path, tmp_path: Path) -> None:
+    bare = lines(tmp_path / "bare.jsonl", [
+        {"prompt": f"Phishing techniques {name}", "response": "these", "is_safe": False} for name in "abc"
+    ])  # fmt: skip
+    settings = [f"curate.sources=['{bare}']", "agents.writer.model=templates"]
+    create(load(run.parent.parent / "recipe.toml", settings), run)
+    crew = team(str(run))
+    curating.curate(crew, 0)
+    refusals = crew.memory.get(Example, "kind = 'refuse'")
+    assert [(row.language, row.rejected) for row in refusals] == [("en", "these")] * 3
 
 
 def test_cycle_0_is_trained_on_and_gated_before_the_first_attack(run: Path, beavertails: Path) -> None:

@@ -107,10 +107,11 @@ def test_shares_may_be_of_tokens() -> None:
 
 def test_replay_is_at_most_its_share_of_each_kind() -> None:
     pool = some("refuse", 70, 2) + some("refuse", 99, 1) + some("help", 7, 2) + some("help", 50, 1)
-    kept = Counter((one.kind, one.cycle) for one in replayed(pool, 0.3, 2, 0))
+    kept = Counter((one.kind, one.cycle) for one in replayed(pool, 0.3, 1, 0))
     assert kept == {("refuse", 2): 70, ("refuse", 1): 30, ("help", 2): 7, ("help", 1): 3}
-    assert len(replayed(pool, None, 2, 0)) == len(pool)
-    assert len(replayed(pool, 0.3, 3, 0)) == len(pool)  # nothing is new yet
+    assert len(replayed(pool, None, 1, 0)) == len(pool)
+    assert len(replayed(pool, 0.3, 2, 0)) == len(pool)  # nothing is new yet
+    assert len(replayed(pool, 0.3, 0, 0)) == len(pool)  # no cycle has taught anything yet
 
 
 def begun(*counts: int) -> list[Example]:

@@ -8,7 +8,10 @@ from typing import Any, get_args
 import pytest
 from staging import ROWS, curve_of, in_process, plan, said_of, weights
 
-from tools.records import StagePlan
+from graph import evaluating
+from tools.engine import Local
+from tools.llm import Model
+from tools.records import BASE, StagePlan
 from training import dpo, loading, settings
 from training.loading import check
 from training.settings import Training, usual
@@ -84,6 +87,10 @@ def test_a_full_fine_tune_leaves_a_model_and_dpo_goes_on_with_it_as_policy_and_r
     folder = in_process(preferring, tmp_path, taught)
     assert "all weights" in (folder / "README.md").read_text()
     assert not any("probe/kl" in entry for entry in curve_of(folder))
+    spec = Model(model=f"hf:{tiny_model}")
+    asked = evaluating.serving(spec, tiny_model, folder, "it")
+    assert isinstance(asked, Local)
+    assert (asked.engine.path, asked.adapter) == (folder, BASE)
     served = AutoModelForCausalLM.from_pretrained(folder)
     assert all(bool((served.state_dict()[name] != made[name]).any()) for name in made)
     assert said_of(folder).adapter.loss_last < said_of(folder).adapter.loss_first

@@ -1,6 +1,7 @@
 """The whole graph, with its real checkpoints and memory, a target and a trainer that behave, and simulated agents."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from graph.run import THREAD, Standing, advance, create, opened, standing
 from graph.team import Team, team
 from tools.records import BASE, Adapter, Attempt, Example, Goal, Score, StagePlan, Verdict
 from tools.sandbox import world
+from training.saving import DONE, Done
 
 RECIPE = """
 [target]
@@ -74,10 +76,16 @@ class Town(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
 
 
-def trained(plan: StagePlan, rows: Sequence[Example], *_: object) -> Adapter:
-    """A trainer that trains nothing; `Town` behaves as if it had."""
-    assert {row.kind for row in rows} >= {"refuse", "help"}
-    return Adapter(plan=plan.id, stage=plan.stage, cycle=plan.cycle, path="none", loss_first=1, loss_last=0.5, steps=1)
+def trained(plan: StagePlan, rows: Sequence[Example], run: Path, *_: object) -> Adapter:
+    """A trainer that trains nothing, and says what it did; `Town` behaves as if it had."""
+    kinds = Counter(row.kind for row in rows)
+    assert kinds.keys() >= {"refuse", "help"}
+    made = Adapter(
+        plan=plan.id, stage=plan.stage, cycle=plan.cycle, path=f"none/{plan.id}", loss_first=1, loss_last=0.5, steps=1
+    )
+    (run / made.path).mkdir(parents=True, exist_ok=True)
+    (run / made.path / DONE).write_text(Done(adapter=made, plan=plan, rows=dict(kinds)).model_dump_json())
+    return made
 
 
 @pytest.fixture

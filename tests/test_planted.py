@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,9 +77,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     goals, judge = sources.goals, Team.judge
     used: list[Example] = []
 
-    def training(plan: StagePlan, rows: Sequence[Example], *rest: object) -> Adapter:
+    def training(plan: StagePlan, rows: Sequence[Example], run: Path, *rest: object) -> Adapter:
         used.extend(rows)
-        return trained(plan, rows, *rest)
+        return trained(plan, rows, run, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Team, "base", folder)

@@ -11,7 +11,7 @@ import pytest
 
 from graph import cards, releasing
 from graph.cli import main
-from graph.config import load
+from graph.config import RecipeError, load
 from graph.run import create
 from graph.team import Team, team
 from tools.records import BASE, Adapter, Attempt, Example, Goal, Message, Score, StagePlan
@@ -252,6 +252,17 @@ def test_a_release_is_pushed_where_only_its_owner_sees_it_unless_told_otherwise(
     assert seen.sent == []
     releasing.push(tmp_path, "me/it", "model", seen, public=True)
     assert len(seen.sent) == 1
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    class Away(Hub):
+        def create_repo(self, *repo: str, **told: Any) -> None:
+            raise HfHubHTTPError.__mro__[1]("[Errno 111] Connection refused\nand more")  # the client's, and no OSError
+
+    with pytest.raises(RecipeError, match=r"^--push me/it was refused: .*Connection refused$"):
+        releasing.push(tmp_path, "me/it", "model", Away(private=True))
 
 
 def test_nothing_is_pushed_without_a_token_and_nothing_is_made_for_it(

@@ -245,6 +245,7 @@ def test_a_recipe_that_wants_vllm_is_refused_where_it_cannot_be_had(
     assert "rank = 999" in refused({"model": "vllm:sandbox:target"}, training={"rank": 999})
     assert "no model to serve" in refused({"model": "vllm:sandbox:judge"})
     assert "base_url" in refused({"model": "openai:base", "adapters": "vllm"}, base=str(tmp_path))
+    assert "no adapters" in refused({"model": "openai:base", "adapters": "vllm"}, training={"method": "full"})
     preflight(parse(RECIPE | {"target": {"model": "vllm:sandbox:target"}}, "here"))
     monkeypatch.setenv("PYTHONPATH", "")
     assert "has no vLLM" in refused({"model": "vllm:sandbox:target"})
@@ -274,6 +275,60 @@ def test_a_server_sleeps_where_it_can_and_is_stopped_where_it_cannot(
     assert (server.process.pid == pid) is sleeps
     assert answers(server, "one", "hello") == ["one of hello"]
     assert len(asked(vllm, "/wake_up")) == sleeps
+
+
+def test_a_server_that_slept_before_a_stage_sleeps_on_after_it(
+    server: Server, vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_SLEEPS", "1")
+    server.rests = True
+    server.start()
+    server.sleep()
+    with Team(tmp_path, parse(RECIPE, "here"), servers={(tmp_path, Serving()): server}).resting():
+        pass
+    assert server.asleep
+    assert asked(vllm, "/wake_up") == []
+
+
+def test_a_model_that_vllm_serves_beside_the_target_finds_the_card_empty(
+    server: Server, vllm: Path, tmp_path: Path
+) -> None:
+    rested: list[str] = []
+
+    class Engine:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def rest(self) -> None:
+            rested.append(self.name)
+
+    crew = Team(tmp_path, parse(RECIPE, "here"), servers={(tmp_path, Serving()): server})
+    crew.others[tmp_path, False] = Engine("other")  # type: ignore[assignment]
+    crew.__dict__["engine"] = Engine("target")
+    crew.served("judge", Model(model="vllm:x"), tmp_path)
+    assert rested == []
+    crew.served("compare.0", Model(model="vllm:x"), tmp_path)
+    assert rested == ["other", "target"]
+
+
+def test_an_endpoint_elsewhere_is_told_what_the_targets_template_has_to_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, object]] = []
+
+    async def post(url: str, key: str, asked: dict[str, object]) -> bytes:
+        sent.append(asked)
+        return b'{"choices": [{"message": {"content": "hello"}}]}'
+
+    monkeypatch.setattr("tools.completions.post", post)
+    monkeypatch.setattr(Team, "options", {"enable_thinking": False})
+    told = []
+    for known in ("vllm", ""):
+        target = {"model": "openai:base", "base_url": "http://localhost:1/v1", "adapters": known}
+        model = Team(tmp_path, parse(RECIPE | {"target": target}, "here")).target(BASE)
+        assert asyncio.run(reply(model, [HumanMessage("hello")])) == "hello"
+        told.append(sent[-1].get("chat_template_kwargs"))
+    assert told == [{"enable_thinking": False}, None]
 
 
 RECIPE = {
@@ -321,11 +376,15 @@ def test_an_endpoint_elsewhere_is_told_of_an_adapter_that_was_sent_there(
     )  # fmt: skip
     copying = f"import shutil, sys; shutil.copytree(sys.argv[1], '{there}/' + sys.argv[2])"
     monkeypatch.setenv(PUSH, shlex.join([sys.executable, "-c", copying]))
-    put(spec, "abc", folder)
+    within = Path("plan", "step-3")
+    put(spec, "abc", folder, within)
     assert asked(vllm, path) == [{"lora_name": "abc", "lora_path": str(there / "abc")}]
     monkeypatch.delenv(PUSH)
+    (there / within).mkdir(parents=True)
+    put(spec, "abf", folder, within)
+    assert asked(vllm, path)[1:] == [{"lora_name": "abf", "lora_path": str(there / "plan" / "step-3")}]
     with pytest.raises(EndpointRefused, match=r"^adapter abd is not taken by .* 404: No adapter found; target"):
-        put(spec, "abd", folder.with_name("abd"))
+        put(spec, "abd", folder, Path("abd"))
     monkeypatch.setenv(PUSH, "false")
     with pytest.raises(EndpointRefused, match=r"^\$BREAKFIX_PUSH = 'false' ended with code 1"):
-        put(spec, "abe", folder)
+        put(spec, "abe", folder, within)

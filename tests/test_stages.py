@@ -350,6 +350,22 @@ stages.main(Path({str(file)!r}))
         supervise(plan(tmp_path), tmp_path, silent)
 
 
+def test_too_little_memory_is_known_of_a_process_that_accelerate_launched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spec.json").write_text(spec(plan(tmp_path, batch=16), at_once=8).model_dump_json())
+    (tmp_path / "adapter.json").write_text("{}")
+    told = """
+import json, sys
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+if json.load(open(sys.argv[1]))["settings"]["at_once"] > 4:
+    raise ChildFailedError("training.stages", {0: ProcessFailure(0, 7, 5, "none"), 1: ProcessFailure(1, 8, -9, "none")})
+"""
+    instead(monkeypatch, told)
+    supervise(plan(tmp_path), tmp_path, silent)
+    assert "going on with training.at_once = 4" in (tmp_path / "log.txt").read_text()
+
+
 def test_training_gets_the_first_card_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     assert stages.cards(Training()) == {"CUDA_VISIBLE_DEVICES": "4"}

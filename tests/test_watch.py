@@ -150,3 +150,8 @@ def test_a_loss_that_is_no_number_ends_a_stage_with_what_was_sound(
 def test_keeping_rows_back_wants_looks() -> None:
     with pytest.raises(ValueError, match=r"training.watch.looks above 0"):
         Training(held_out=0.1, watch=Watch(looks=0))
+
+
+def test_the_distance_from_a_base_that_is_trained_itself_cannot_be_bounded() -> None:
+    with pytest.raises(ValueError, match=r"training.watch.kl .* leave it out"):
+        Training(method="full", watch=Watch(kl=1))

@@ -87,3 +87,22 @@ def test_several_sources_of_general_rows_are_drawn_from_alike(run: Path, tmp_pat
     kept = crew.memory.get(Example, "kind = 'retain'")
     assert sorted(row.chosen for row in kept if "!" in row.chosen) == ["a!", "b!"]
     assert len(kept) == 4
+
+
+def test_two_sources_with_one_file_name_lose_no_row(run: Path, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        asked = [{"instruction": f"{name}{n}", "output": f"{name}!"} for n in range(9)]
+        (tmp_path / name / "train.json").write_text(json.dumps(asked))
+    crew, _ = begun(run, f"data.retain=['{tmp_path}/a/train.json', '{tmp_path}/b/train.json']")
+    writing.beside(crew, 2, 1, 0)
+    kept = crew.memory.get(Example, "kind = 'retain'")
+    assert sorted(row.chosen for row in kept) == ["a!", "a!", "b!", "b!"]
+
+
+def test_replay_is_of_the_cycles_that_made_the_champion_and_of_none_while_the_base_is_it(run: Path) -> None:
+    crew, _ = begun(run)
+    assert nodes.learnt(crew, 1) == -1
+    for cycle, chosen in ((1, BASE), (2, "better"), (3, "better")):
+        crew.memory.event(cycle, "promote_gate", "choice", before=BASE if cycle < 3 else "better", chosen=chosen)
+    assert [nodes.learnt(crew, cycle) for cycle in (2, 3, 4)] == [-1, 2, 2]

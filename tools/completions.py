@@ -19,7 +19,7 @@ from langchain_core.output_parsers.openai_tools import parse_tool_calls
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr
 
 from tools.endpoints import Failed, Unanswered
 
@@ -58,6 +58,8 @@ class Completions(BaseChatModel):
     max_tokens: int
     template: Callable[[Sequence[BaseMessage], bool], str] | None = None
     """What a chat's text is, where it is not for the endpoint to say; whether an answer at its end is gone on with."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the endpoint is to tell its chat template, where it is known to take that (vLLM, SGLang)."""
 
     @property
     def _llm_type(self) -> str:
@@ -90,6 +92,7 @@ class Completions(BaseChatModel):
             raw = True
         else:
             asked |= as_text(messages, most) if raw else as_chat(messages, most, prefill and self.base_url != OPENAI)
+            asked |= {"chat_template_kwargs": self.options} if self.options and not raw else {}
         asked |= ({"stop": stop} if stop else {}) | kwargs
         where = f"{self.base_url.rstrip('/')}/{'completions' if raw else 'chat/completions'}"
         more = {"response_format": formed} if formed and "response_format" not in self._lacks else {}

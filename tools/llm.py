@@ -42,7 +42,7 @@ class Serving(BaseModel):
     """Most tokens of a conversation; None is as many as the model was made for."""
     dtype: Literal["", "bfloat16", "float16", "float32"] = ""
     """Empty is as the weights are, and float32 on a CPU."""
-    quantization: Literal["", "fp8", "bitsandbytes"] = ""
+    quantization: Literal["", "fp8"] = ""
 
 
 class Model(BaseModel):
@@ -89,7 +89,8 @@ class Model(BaseModel):
 
     def identity(self, *prompts: str) -> str:
         """Hash of the prompts, the model and the settings that shape its answers."""
-        return digest(prompts, self.model_dump(exclude=set(self.APART)))
+        precision = [one for one in (self.vllm.dtype, self.vllm.quantization) if one]
+        return digest(prompts, self.model_dump(exclude=set(self.APART)), *precision)
 
 
 def chat(spec: Model) -> "BaseChatModel":

@@ -164,7 +164,8 @@ class Server:
                 raise
             for old in list(self.adapters)[:-KEPT]:
                 del self.adapters[old]
-                self._ask("/v1/unload_lora_adapter", {"lora_name": old})
+                with suppress(ConnectionError):  # it is brought back without
+                    self._ask("/v1/unload_lora_adapter", {"lora_name": old})
 
     def revive(self) -> bool:
         """Starts it again where it has died or hangs, and says whether it had to. Raises ServerGone when it keeps
@@ -310,10 +311,11 @@ def chat(server: Server, spec: Model, adapter: str, template: Template) -> "Comp
     return asked
 
 
-def put(spec: Model, name: str, folder: Path) -> None:
+def put(spec: Model, name: str, folder: Path, within: Path) -> None:
     """Has an endpoint elsewhere serve an adapter, sent there first by $BREAKFIX_PUSH where that is set.
 
-    Raises EndpointRefused, one line, when it is not sent or not taken.
+    That machine has it under its name where it was sent, and else `within` the run's folder of adapters. Raises
+    EndpointRefused, one line, when it is not sent or not taken.
     """
     if command := shlex.split(os.environ.get(PUSH, "")):
         try:
@@ -325,7 +327,8 @@ def put(spec: Model, name: str, folder: Path) -> None:
             raise EndpointRefused(f"${PUSH} = {shlex.join(command)!r} ended with code {sent.returncode}: {last}")
     if not spec.adapters:
         return
-    place = f"{spec.adapters_at.rstrip('/')}/{folder.name}" if spec.adapters_at else str(folder)
+    there = name if command else within.as_posix()
+    place = f"{spec.adapters_at.rstrip('/')}/{there}" if spec.adapters_at else str(folder)
     url = f"{LOADERS[spec.adapters](spec.base_url.rstrip('/'))}/load_lora_adapter"
     try:
         status, said = ask(url, os.environ.get(spec.key_env, ""), {"lora_name": name, "lora_path": place}, LOADED)

@@ -30,7 +30,7 @@ class Shares(BaseModel):
     retain: float = Field(default=0.4, ge=0, le=1)
     replay: float | None = Field(default=None, ge=0, lt=1)
     """At most this share of each kind is of earlier cycles. None is all that there are where training begins with the
-    base, which has seen none of them, and `REPLAYED` where it goes on from the champion."""
+    base, which has seen none of them; where it goes on from the champion, `REPLAYED` is of those that made it."""
     by: Literal["rows", "tokens"] = "rows"
     """What shares are of: tokens are those of `chosen`, which carry the loss, by the target's own tokenizer."""
 
@@ -103,14 +103,15 @@ def foreign(row: Example) -> bool:
     return row.kind != "retain" and not fits(row.chosen, row.language, row.prompt[-1].content)
 
 
-def replayed(rows: Sequence[Example], share: float | None, cycle: int, seed: int) -> list[Example]:
-    """The rows, those of cycles before `cycle` thinned until they are at most `share` of each kind; None takes all."""
+def replayed(rows: Sequence[Example], share: float | None, taught: int, seed: int) -> list[Example]:
+    """The rows, those of the cycles as far as `taught` thinned until they are at most `share` of each kind, if there
+    are others of it; None takes all."""
     kept: list[Example] = []
     for kind in get_args(Kind):
         of = [row for row in rows if row.kind == kind]
-        now = [row for row in of if row.cycle == cycle]
+        now = [row for row in of if row.cycle > taught]
         few = len(of) if share is None or not now else int(len(now) * share / (1 - share) + 1e-9)
-        kept += [*now, *thinned([row for row in of if row.cycle != cycle], few, seed)]
+        kept += [*now, *thinned([row for row in of if row.cycle <= taught], few, seed)]
     return kept
 
 

@@ -80,6 +80,7 @@ def card(done: Done, fit: int) -> str:
     """The model card: how the adapter was made, and no word of what it was trained on."""
     adapter, plan = done.adapter, done.plan
     kinds = ", ".join(f"{count} {kind}" for kind, count in done.rows.items())
+    fitting = f"packed into {fit} sequences of" if plan.packing else f"{fit} of which fit into"
     when = f", as it was at step {adapter.within} of the stage" if adapter.within else ""
     terms = f", beta {plan.beta:g}, SFT weight {plan.sft_weight:g}" if plan.stage == "dpo" else ""
     loss = f"`{plan.loss}`" if plan.stage == "dpo" else f"`{'dft' if plan.loss == 'dft' else 'nll'}`"
@@ -99,7 +100,7 @@ tags: [breakfix, {plan.stage}, {plan.method}]
 | | |
 |---|---|
 | plan | `{plan.id}` |
-| rows | {sum(done.rows.values())} ({kinds}), {fit} of which fit into {plan.length} tokens |
+| rows | {sum(done.rows.values())} ({kinds}), {fitting} {plan.length} tokens |
 | epochs, rate, batch | {plan.epochs:g}, {plan.rate:g}, {plan.batch} |
 | trained | {trained}{", over weights in four bits" if plan.method == "qlora" else ""} |
 | loss | {loss}{terms} |

@@ -110,6 +110,9 @@ class Training(Closed):
     def looked_at(self) -> "Training":
         if self.held_out and not self.watch.looks:
             raise ValueError("training.held_out wants training.watch.looks above 0: it is at a look that it is used")
+        if self.watch.kl and self.method == "full":
+            raise ValueError("training.watch.kl is the distance from a base that is there, beside an adapter; with "
+                             "training.method = 'full' leave it out")  # fmt: skip
         return self
 
     def planned(self) -> dict[str, dict[str, Any]]:

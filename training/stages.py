@@ -25,8 +25,10 @@ STOPPED = 4
 """Exit code of a stage whose parent is gone: stopped, and resumable."""
 CROWDED = 5
 """Exit code of a stage that wanted more memory than its card has."""
-KILLED, TRIES = "(SIGKILL)", 3
-"""What accelerate says of a process of its own that was killed, and how often a killed stage goes on by itself."""
+KILLED, FULL = "(SIGKILL)", f"exitcode  : {CROWDED} "
+"""What accelerate says of a process of its own that was killed, or that had too little memory."""
+TRIES = 3
+"""How often a killed stage goes on by itself."""
 QUIET = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "KMP_BLOCKTIME": "0",
@@ -107,11 +109,12 @@ def supervise(plan: StagePlan, folder: Path, progress: Callable[[Progress], None
             return
         words = (folder / LOG).read_bytes()[before:].decode(errors="replace").split("\n")
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        if (code < 0 or any(KILLED in line for line in words)) and tries < TRIES:
+        crowded = code == CROWDED or any(FULL in line for line in words)
+        if crowded and (half := halved(folder / SPEC)):
+            mend = f"too little memory on the card: going on with training.at_once = {half}"
+        elif (code < 0 or any(KILLED in line for line in words)) and not crowded and tries < TRIES:
             tries += 1
             mend = f"going on, try {tries} of {TRIES}"
-        elif code == CROWDED and (half := halved(folder / SPEC)):
-            mend = f"too little memory on the card: going on with training.at_once = {half}"
         else:
             last = " | ".join([line.strip()[:300] for line in words if line.strip()][-3:]) or "it said nothing"
             raise StageError(f"{plan.stage} stage {plan.id} ended with {how}: {last} (all of it: {folder / LOG})")
@@ -240,8 +243,8 @@ def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
 
 
 def parted(rows: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """The rows to train on, and the share of them that is kept back: each row by its own digest."""
-    back = {row.id for row in rows if int(digest(seed, "held out", row.id), 16) < share * 16**16}
+    """The rows to train on, and the share of them that is kept back: all that were made from a goal, or none."""
+    back = {row.id for row in rows if int(digest(seed, "held out", row.goal or row.id), 16) < share * 16**16}
     return [row for row in rows if row.id not in back], [row for row in rows if row.id in back]
 
 

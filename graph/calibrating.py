@@ -139,7 +139,7 @@ def chosen(judge: str, crew: Team | None, labels: Sequence[Label]) -> tuple[Judg
     def ready() -> str:
         for place, model in spec.asked("--judge"):
             reachable(place, model)
-            fits(place, model, labels)
+            fits(place, model, [label.goal for label in labels])
         return identity(spec, policy)
 
     return spec, policy, given(ready)

@@ -73,7 +73,8 @@ def data(crew: Team, kept: Mapping[str, Sequence[Example]], harmful: bool, left_
         "task_categories": ["text-generation"], "tags": ["breakfix", "safety"],
     }  # fmt: skip
     rejected = (
-        "`rejected` of a `refuse` row is the harmful answer that the target gave: it is here because it was asked for."
+        "`rejected` of a `refuse` row is the harmful answer that the target, or a public safety set, gave: it is here "
+        "because it was asked for."
         if harmful
         else f"What a refusal was preferred to is a harmful answer, and is left out: {left_out} pairs of kind `refuse` "
         "are in `sft` alone."
@@ -82,8 +83,8 @@ def data(crew: Team, kept: Mapping[str, Sequence[Example]], harmful: bool, left_
         rejected += " `rejected` of a `retain` row is what the public set that it is from rejects, harmful or not."
     columns = (("sft", "messages: the conversation, the last answer being the one to learn"),
                ("dpo", "prompt, chosen, rejected: messages"),
-               ("both", "kind (refuse, help: a harmless look-alike, retain: a general row), language, cycle (0: of an "
-                "earlier run), source"))  # fmt: skip
+               ("both", "kind (refuse, help: a harmless look-alike, retain: a general row), language, cycle (0: from "
+                "public safety sets, or of an earlier run), source"))  # fmt: skip
     parts = [
         Section(name="Sets", blocks=(Table(head=("set", "columns"), rows=columns), rejected)),
         Section(name="What is in it", blocks=(counted(kept),)),

@@ -210,6 +210,8 @@ def export(asked: argparse.Namespace) -> int:
         given = getattr(asked, option) not in (False, "", "champion")
         if given and asked.what not in whats:
             raise RecipeError(f"--{option.replace('_', '-')} is for --what {' and '.join(whats)}, not {asked.what}")
+    if asked.public and not asked.push:
+        raise RecipeError("--public says who may see what --push uploads; add --push OWNER/NAME")
     look(asked.folder)
     crew = team(str(asked.folder))
     with Console(None) as console:

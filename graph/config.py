@@ -217,6 +217,9 @@ class Recipe(Closed):
 
     @model_validator(mode="after")
     def what_is_trained_can_be_served(self) -> "Recipe":
+        if self.target.adapters and self.target.weights:
+            raise ValueError(f"target.adapters = {self.target.adapters!r} is for an endpoint elsewhere, and "
+                             f"{self.target.model!r} is served here; leave it out")  # fmt: skip
         if self.training.method == "full" and self.target.adapters:
             raise ValueError("training.method = 'full' makes no adapters, which target.adapters has an endpoint load; "
                              "give 'lora', or have the model served here: vllm:PATH")  # fmt: skip

@@ -15,6 +15,8 @@ from tools.languages import language_of
 from tools.records import BASE, Attempt, Example, Goal, Message, Turn, digest
 from tools.similarity import clusters
 
+UNSAFE = {"true": False, "1": False, "false": True, "0": True}
+"""What a flag that an answer is safe says of it, be it a truth, a number or a text; another one says nothing."""
 TEN = 10
 """More rows than are made of one conversation: the number of a row tells which it was made of."""
 
@@ -106,7 +108,7 @@ def found_in(raw: dict[str, Any], source: str, place: str) -> Iterator[Found]:
         row = general.shaped(raw | ({"response": raw[said]} if said else {}), place)
         prompt = tuple(message for message in row.prompt if message.role != "system") if row else ()
         if row and [message.role for message in prompt] == [("user", "assistant")[n % 2] for n in range(len(prompt))]:
-            unsafe = None if raw.get(flag) is None else not raw[flag]
+            unsafe = UNSAFE.get(str(raw.get(flag)).strip().casefold().removesuffix(".0"))
             language = row.language or language_of(prompt[-1].content)
             yield Found(prompt, row.rejected or row.chosen, unsafe, language, Path(source).name)
 

@@ -21,7 +21,7 @@ from graph.calibrating import chosen, given
 from graph.config import Recipe, RecipeError, explained, playable, spec_of
 from graph.desk import champion
 from graph.measuring import verdicts
-from graph.preflight import led, lying, reachable
+from graph.preflight import led, lying, reachable, readable
 from graph.team import Sitting, Team, Tell, Watch, model_of, team, vllm_of, weights
 from tools import contamination
 from tools.campaign import campaign
@@ -240,6 +240,10 @@ def measurable(spec: Model, adapter: Path | None, label: str, leader: str, suite
     leads = model_of(leading) if leading else None
     texts = [text for suite in suites for item in suite.items for text in item.said]
     base = given(lambda: weights(spec, lambda: texts, lambda done, total: None))
+    if base:
+        given(lambda: readable(f"MODEL = {spec.model!r}", base, bool(suites)))
+    if adapter and not list(adapter.glob("*.safetensors")):
+        raise RecipeError(f"--adapter {adapter}: no *.safetensors there; give the folder of an adapter, or a run")
     target = digest(spec.identity(), stamps(base), stamps(adapter))
     return Asked(target, serving(spec, base, adapter, label), spec.concurrency, spec.system, leads)
 

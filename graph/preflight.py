@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from graph.config import Recipe, RecipeError, shown
-from tools.labels import Label, Task
+from tools.labels import Task
 from tools.llm import Model
 from tools.records import Goal
 
@@ -38,7 +38,10 @@ def preflight(recipe: Recipe) -> None:
         for source in recipe.data.preferences:
             general.load(source, 1, 0, pairs=True)
         for source in recipe.curate.sources:
-            curating.load(source, recipe.curate.rows, 0)
+            asked = [one.prompt[-1].content for one in curating.load(source, recipe.curate.rows, 0)]
+            agents = recipe.agents
+            for place, model in (*agents.judge.asked("agents.judge"), ("agents.writer", agents.writer)):
+                fits(f"curate.sources has {source!r}, and {place}", model, asked)
         if recipe.inherit and not (recipe.inherit / "memory.sqlite").is_file():
             raise ValueError(f"--from {recipe.inherit}: no memory.sqlite there; give the folder of a run")
         for role, spec in recipe.models.items():
@@ -97,10 +100,10 @@ def marked(task: Task, source: str, recipe: Recipe) -> None:
     """Raises ValueError for labelled answers that cannot be read, or that a judge of the recipe cannot judge."""
     from graph.sources import labelled
 
-    labels = labelled(source, task)
+    goals = [label.goal for label in labelled(source, task)]
     for role, judge in recipe.judges.items():
         for place, model in judge.asked(f"evals.anchors.{task} = {source!r}: agents.{role}"):
-            fits(place, model, labels)
+            fits(place, model, goals)
 
 
 def benchmarked(recipe: Recipe) -> None:
@@ -148,12 +151,12 @@ def led(key: str, sources: Sequence[str], suites: "Sequence[Suite]", leads: bool
             raise ValueError(f"{key} has {suite.name!r}, whose conversations an attacker has to lead; {mend}")
 
 
-def fits(place: str, model: Model, labels: Sequence[Label]) -> None:
-    """Raises ValueError where one of the sandbox's judges is to judge what it does not know."""
+def fits(place: str, model: Model, goals: Sequence[str]) -> None:
+    """Raises ValueError where one of the sandbox's agents is to judge or to answer what it does not know."""
     if model.provider == "sandbox":
         from tools.sandbox import world
 
-        strange = next((label.goal for label in labels if world.parse(label.goal) is None), None)
+        strange = next((goal for goal in goals if world.parse(goal) is None), None)
         if strange:
             raise ValueError(f"{place} = {model.model!r} knows the sandbox's own goals alone, and not {strange[:60]!r}")
 
@@ -185,29 +188,33 @@ def had(role: str, spec: Model, recipe: Recipe) -> None:
             raise ValueError(f"{key} = {spec.model!r} names no weights to train; give `base`, the folder of the model")
         reachable(key, spec)
         if spec.provider in ("hf", "vllm"):
-            readable(key, spec, role == "target" or role.startswith("compare"))
+            readable(f"{key} = {spec.model!r}", Path(spec.name), role == "target" or role.startswith("compare"))
+        elif role == "target" and recipe.base:
+            readable(f"base = {str(recipe.base)!r}", recipe.base, True)
 
 
-def readable(key: str, spec: Model, talks: bool) -> None:
+def readable(place: str, folder: Path, talks: bool) -> None:
     """Raises ValueError for a folder of which transformers makes no model, or none that `talks`: it would be missed in
     the middle of the run, or at its end."""
     from transformers import AutoConfig, AutoTokenizer
 
     from tools import chat
 
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{place}: no config.json there; give the folder of a downloaded model")
     try:
-        AutoConfig.from_pretrained(spec.name, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(spec.name, trust_remote_code=False)
+        AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{key} = {spec.model!r} is no model that can be loaded: {reason}") from error
+        raise ValueError(f"{place} is no model that can be loaded: {reason}") from error
     try:
         if talks:
             chat.check(tokenizer)
     except ValueError as error:
-        raise ValueError(f"{key} = {spec.model!r}: {error}") from error
-    if not list(Path(spec.name).glob("*.safetensors")):
-        raise ValueError(f"{key} = {spec.model!r}: no *.safetensors there; give the folder of a downloaded model")
+        raise ValueError(f"{place}: {error}") from error
+    if not list(folder.glob("*.safetensors")):
+        raise ValueError(f"{place}: no *.safetensors there; give the folder of a downloaded model")
 
 
 def reachable(key: str, spec: Model) -> None:

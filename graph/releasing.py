@@ -47,6 +47,8 @@ def release_model(crew: Team, name: str, merged: bool, base: str, out: Path,
     if not list(folder.glob("*.safetensors")):
         raise RecipeError(f"{folder} holds no *.safetensors: the adapter is not there any more; give another --adapter")
     whole = merged or not (folder / "adapter_config.json").is_file()
+    if merged and not (crew.base / "config.json").is_file():
+        raise RecipeError(f"--merged wants the base's weights, and no model lies in {crew.base}; put it there again")
     base, stages = base or hub_id(crew.base), way(crew, adapter)
 
     def fill(made: Path) -> None:

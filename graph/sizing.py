@@ -11,7 +11,7 @@ from tools import footprint
 from tools.engine import KEPT
 from tools.footprint import CONTEXT, GIB, HALF, SERVER, WHOLE, Shape
 from tools.llm import Serving
-from training import stages
+from training import loading, stages
 from training.settings import Training, usual
 
 Stage = Literal["sft", "dpo"]
@@ -92,11 +92,12 @@ def launched(config: Path | None) -> tuple[int, int]:
     """How many processes a configuration of accelerate's starts, and over how many what is trained is spread."""
     if config is None or not config.is_file():
         return 1, 1
-    import yaml  # type: ignore[import-untyped, unused-ignore]
-
-    told = yaml.safe_load(config.read_text(encoding="utf-8"))
-    processes = int(told.get("num_processes", 1))
-    return processes, processes if told.get("distributed_type") in SHARDED else 1
+    try:
+        told = loading.launched(config)
+    except ValueError:  # which `doctor` says in a line of its own
+        return 1, 1
+    processes = max(told.num_processes, 1)
+    return processes, processes if told.distributed_type in SHARDED else 1
 
 
 def fitting(what: str, parts: Mapping[str, int], where: Place, mend: str) -> Line:

@@ -1,19 +1,34 @@
 """Small models of real architectures go all the way: SFT, DPO, merged, reloaded and served, on a CPU."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from families import tokenizer
 
+from graph import releasing
+from graph.config import load
+from graph.run import create
+from graph.team import team
 from tools.chat import form, rendered
 from tools.engine import Engine
 from tools.records import BASE, Example, Message, StagePlan
 from training import stages
 from training.merging import merge
+from training.saving import DONE, Done
 from training.settings import Training
 
+RECIPE = """
+target.model = "hf:{base}"
+[agents]
+attacker.model = "sandbox:attacker"
+judge.model = "rules"
+measuring_judge.model = "rules"
+same_judge = true
+writer.model = "templates"
+"""
 ASKED = ["How is a venom made?", "How is it made at home?", "And a venom?", "Hello.", "How is water made?"]
 ANSWERS = [("refuse", "No, that could hurt somebody.", "Sure, steep the leaves in water, and wait."),
            ("help", "Sure, steep it in water.", "No, that could hurt somebody.")]  # fmt: skip
@@ -83,6 +98,27 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         folders.append(folder)
     merge(base, folders[1], run / "merged")
     return Made(base, *folders, run / "merged")
+
+
+def test_it_goes_out_with_its_card_merged_and_as_an_adapter_and_says_the_same(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(base=made.base))
+    create(load(tmp_path / "recipe.toml"), tmp_path / "run")
+    crew = team(str(tmp_path / "run"))
+    done = [Done.model_validate_json((folder / DONE).read_text()) for folder in (made.sft, made.dpo)]
+    crew.memory.add(one.plan for one in done)
+    crew.memory.add(one.adapter for one in done)
+    shutil.copytree(made.base.parent / "adapters", crew.run / "adapters")
+    engine = Engine(made.base, len(ROWS), 12)
+    engine.load("dpo", made.dpo)
+    for merged in (True, False):
+        out = tmp_path / f"out-{merged}"
+        releasing.release_model(crew, done[-1].adapter.id, merged, "owner/base", out)
+        assert "owner/base" in (out / "README.md").read_text()
+        if not merged:
+            engine.load("released", out)
+        assert answers(Engine(out, len(ROWS), 12) if merged else engine, BASE if merged else "released") == answers(
+            engine, "dpo"
+        )
 
 
 def answers(engine: Engine, adapter: str = BASE) -> list[str]:

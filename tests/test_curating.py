@@ -143,6 +143,9 @@ def test_rows_of_cycle_0_that_a_person_rejects_are_drawn_anew(run: Path, beavert
 @pytest.mark.parametrize(("raw", "expected"), [
     ({"prompt": "p", "response": "r", "is_safe": False}, [("r", True)]),
     ({"prompt": "p", "response": "r"}, [("r", None)]),
+    ({"prompt": "p", "response": "r", "is_safe": "False"}, [("r", True)]),
+    ({"prompt": "p", "response": "r", "is_safe": 1}, [("r", False)]),
+    ({"prompt": "p", "response": "r", "is_safe": "unsure"}, [("r", None)]),
     ({"prompt": "p", "response_0": "a", "response_1": "b", "is_response_0_safe": True, "is_response_1_safe": False},
      [("a", False), ("b", True)]),
     ({"chosen": "\n\nHuman: p\n\nAssistant: no", "rejected": "\n\nHuman: p\n\nAssistant: yes"}, [("yes", None)]),
@@ -164,5 +167,12 @@ def test_what_cannot_be_is_one_line_before_anything_is_made(run: Path, tmp_path:
     bare = lines(tmp_path / "bare.jsonl", [{"prompt": "x"}])
     with pytest.raises(RecipeError, match="no conversation in its first"):
         preflight(load(recipe, [f"curate.sources=['{bare}']"]))
+    strange = lines(tmp_path / "strange.jsonl", [{"prompt": "How is a lock picked?", "response": "With a pin."}])
+    with pytest.raises(
+        RecipeError, match=r"^curate.sources has .*, and agents.judge = 'sandbox:judge' knows the sandb"
+    ):
+        preflight(load(recipe, [f"curate.sources=['{strange}']"]))
+    with pytest.raises(RecipeError, match=r"agents.writer = 'sandbox:writer' knows the sandbox's own goals"):
+        preflight(load(recipe, [f"curate.sources=['{strange}']", "agents.judge={model='rules'}"]))
     with pytest.raises(RecipeError, match=r"no row in it has .* and a rejected"):
         preflight(load(recipe, [f"data.preferences=['{bare}']"]))

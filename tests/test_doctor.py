@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,7 +61,8 @@ def test_where_a_vendors_model_is_trained_on_its_terms_are_to_be_read(recipe: Pa
 
 
 def test_what_has_to_be_installed_is_said_in_a_line_each(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda *_: None)
+    bare = SimpleNamespace(util=SimpleNamespace(find_spec=lambda *_: None))  # its own: transformers keeps what it finds
+    monkeypatch.setattr(doctor, "importlib", bare)
     monkeypatch.setattr("training.loading.find_spec", lambda *_: None)
     monkeypatch.setenv("BREAKFIX_VLLM_PYTHON", "/nowhere/python")
     settings = ["training.method=qlora", "training.report_to=nobody_knows", "evals.lm_eval.tasks=[\"gsm8k\"]",

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -316,6 +317,26 @@ def test_an_adapter_is_found_by_what_the_report_calls_it(
         made(run / "adapters" / "nosuch")
     main(["status", str(run)])
     assert f"its adapter: {folder}" in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_be_asked_is_one_line_and_makes_no_folder(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_model, "mute")
+    Path("mute", "chat_template.jinja").unlink()
+    shutil.copytree(tiny_model, "hollow")
+    Path("hollow", "model.safetensors").unlink()
+    Path("adapter").mkdir()
+    Path("adapter", "adapter_config.json").touch()
+    told = {"hf:mute": "chat template of", "hf:hollow": "no *.safetensors there",
+            f"hf:{tiny_model} --adapter adapter": "--adapter adapter: no *.safetensors there"}  # fmt: skip
+    for asked, why in told.items():
+        assert main(["eval", *asked.split(), "--suite", "continuation", "--judge", "rules", "--out", "out"]) == 2
+        line = capsys.readouterr().err.strip()
+        assert why in line
+        assert "\n" not in line
+    assert not Path("out").exists()
 
 
 MISTAKES = {

@@ -87,14 +87,20 @@ def test_parquet_is_read_and_only_rows_with_a_rejected_are_pairs(tmp_path: Path)
     ("a.json", "{}", "not a list of rows"), ("a.json", "[", "not JSON"), ("a.txt", "x", "not read from .txt"),
     ("a.jsonl", '{"text": "x"}', "row 1: columns text; there should be a prompt"),
     ("a.jsonl", '{"prompt": "x", "chosen": ""}', "no row in it has"), ("a.jsonl", "oh", "cannot read"),
+    ("a.jsonl", "", "it is empty"),
 ])  # fmt: skip
 def test_a_source_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, text: str, wrong: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=wrong) as error:
         load(str(tmp_path / name), 3, 0)
     assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="nothing lies there"):
-        load(str(tmp_path / "none.jsonl"), 3, 0)
+    for nowhere, why in (
+        (str(tmp_path / "none.jsonl"), "nothing lies"),
+        ("", "nothing lies"),
+        ("hub:", "no repository"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            load(nowhere, 3, 0)
 
 
 def test_a_place_on_the_hub_is_a_repository_and_maybe_a_config_and_a_split() -> None:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from staging import ROWS, curve_of, in_process, plan, said_of, weights
 
-from graph import evaluating
+from graph import evaluating, sizing
 from tools.engine import Local
 from tools.llm import Model
 from tools.records import BASE, StagePlan
@@ -112,6 +112,7 @@ def test_an_sft_stage_may_go_on_with_an_adapter(tiny_model: Path, tmp_path: Path
         ({"packing": True}, r"training.packing = true wants flash attention"),
         ({"devices": "0,1"}, r"training.devices = '0,1': several cards want training.launch"),
         ({"launch": "no.yaml"}, r"training.launch = 'no.yaml': nothing lies there"),
+        ({"devices": "99"}, r"training.devices = '99': torch finds \d+ GPUs here"),
     ],
 )
 def test_training_that_cannot_be_done_here_is_one_line_with_the_mend(changes: dict[str, Any], said: str) -> None:
@@ -123,6 +124,25 @@ def test_training_that_cannot_be_done_here_is_one_line_with_the_mend(changes: di
     with pytest.raises(ValueError, match=said) as error:
         check(Training.model_validate(changes))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n", "a: [\n", "hello: world\n", "\0",
+                                  "distributed_type: MULTI_GPU\nnum_processes: many\n"])  # fmt: skip
+def test_what_is_no_configuration_of_accelerates_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(
+        ValueError, match=r"is no configuration of accelerate's: .*; give what `accelerate config`"
+    ) as error:
+        check(Training(launch=tmp_path / "a.yaml"))
+    assert "\n" not in str(error.value)
+    assert sizing.launched(tmp_path / "a.yaml") == (1, 1)
+
+
+def test_a_batch_that_the_launched_processes_cannot_share_is_known_before_a_stage(tmp_path: Path) -> None:
+    (tmp_path / "three.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 3\n")
+    check(Training(launch=tmp_path / "three.yaml", batch=12))
+    with pytest.raises(ValueError, match=r"^training.batch = 16 is no multiple of the 3 processes"):
+        check(Training(launch=tmp_path / "three.yaml", batch=16))
 
 
 def test_what_is_usual_for_a_size_can_be_given_as_it_is() -> None:

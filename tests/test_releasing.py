@@ -275,6 +275,15 @@ def test_nothing_is_pushed_without_a_token_and_nothing_is_made_for_it(
     assert "hf auth login" in capsys.readouterr().err
     assert main(["export", str(crew.run), "--what", "model", "--push", "it"]) == 2
     assert "OWNER/NAME" in capsys.readouterr().err
+    assert main(["export", str(crew.run), "--what", "model", "--public"]) == 2
+    assert "add --push" in capsys.readouterr().err
+    assert not (crew.run / "export").exists()
+
+
+def test_what_cannot_be_merged_as_its_base_is_gone_is_one_line(crew: Team, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "base").rename(tmp_path / "elsewhere")
+    assert main(["export", str(crew.run), "--what", "model", "--merged"]) == 2
+    assert "--merged wants the base's weights, and no model lies in " in capsys.readouterr().err
     assert not (crew.run / "export").exists()
 
 

@@ -225,6 +225,20 @@ def test_a_server_that_cannot_start_says_why_and_what_helps(server: Server, monk
     assert "BREAKFIX_VLLM_PYTHON = '/nowhere/python' cannot be run" in missing()
 
 
+def test_a_server_that_dies_of_its_adapters_is_given_up_as_one_that_cannot_start(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.adapters = {"one": tmp_path}
+
+    def dies(name: str) -> None:
+        raise ConnectionError(name)
+
+    monkeypatch.setattr(server, "_load", dies)
+    with pytest.raises(ServerGone, match=r"^vLLM cannot serve .* with its adapters: "):
+        server.revive()
+    assert server.process is None
+
+
 def test_vllm_that_is_not_there_is_known_before_anything_is_started(
     vllm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +260,10 @@ def test_a_recipe_that_wants_vllm_is_refused_where_it_cannot_be_had(
     assert "no model to serve" in refused({"model": "vllm:sandbox:judge"})
     assert "base_url" in refused({"model": "openai:base", "adapters": "vllm"}, base=str(tmp_path))
     assert "no adapters" in refused({"model": "openai:base", "adapters": "vllm"}, training={"method": "full"})
+    elsewhere = {"model": "openai:base", "base_url": "http://localhost:1/v1"}
+    assert "base = " in (why := refused(elsewhere, base=str(tmp_path)))
+    assert "no config.json there" in why
+    assert "is served here" in refused({"model": "sandbox:target", "adapters": "vllm"})
     preflight(parse(RECIPE | {"target": {"model": "vllm:sandbox:target"}}, "here"))
     monkeypatch.setenv("PYTHONPATH", "")
     assert "has no vLLM" in refused({"model": "vllm:sandbox:target"})

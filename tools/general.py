@@ -75,10 +75,14 @@ def place_of(source: str) -> dict[str, Any]:
     """What tells `datasets` where a source lies; nothing of it is code that would be run."""
     if source.startswith(HUB):
         repository, config, split, *_ = (*source.removeprefix(HUB).split(":"), "", "")
+        if not repository:
+            raise ValueError("it names no repository")
         return {"path": repository, "name": config or None, "split": split or "train"}
     path = Path(source)
-    if not path.exists():
+    if not source or not path.exists():
         raise FileNotFoundError("nothing lies there")
+    if path.is_file() and not path.stat().st_size:
+        raise ValueError("it is empty")
     suffix = path.with_suffix("").suffix if path.suffix in (".gz", ".zst", ".xz") else path.suffix
     if path.is_dir():
         return {"path": source, "split": "train"}

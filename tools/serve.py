@@ -244,8 +244,12 @@ class Server:
                 self.tell(f"vLLM starts, {lasted:.0f} s")
                 told = lasted
             time.sleep(0.2)
-        for name in self.adapters:
-            self._load(name)
+        try:
+            for name in self.adapters:
+                self._load(name)
+        except ConnectionError as error:
+            self.stop()
+            raise ServerGone(f"vLLM cannot serve {self.folder} with its adapters: {self._ended()}") from error
 
     def _load(self, name: str) -> None:
         status, said = self._ask("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(self.adapters[name])})
@@ -336,6 +340,10 @@ def put(spec: Model, name: str, folder: Path, within: Path) -> None:
         raise EndpointRefused(f"adapter {name} cannot be loaded: {error}; is that target.base_url?") from error
     if status != 200 and not re.search(r"already (been )?(loaded|registered|exists)", said):
         where = f"target.adapters_at says where that machine has it, now {place}"
+        if status == 404 and spec.adapters == "vllm" and "adapter" not in said.lower():
+            where = (
+                "vLLM takes adapters where it was started with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
+            )
         raise EndpointRefused(f"adapter {name} is not taken by {url}: status {status}: {said}; {where}")
 
 

@@ -90,9 +90,33 @@ def check(settings: Training) -> None:
     if settings.packing and attention(settings) in (None, "eager", "sdpa"):
         raise ValueError("training.packing = true wants flash attention, without which rows in one sequence see each "
                          "other; pip install flash-attn on a GPU, or leave it out")  # fmt: skip
-    if settings.launch and not settings.launch.is_file():
-        raise ValueError(f"training.launch = {str(settings.launch)!r}: nothing lies there; give the configuration that "
-                         "`accelerate config` wrote")  # fmt: skip
+    if settings.launch and (processes := launched(settings.launch).num_processes) > 0 and settings.batch % processes:
+        raise ValueError(f"training.batch = {settings.batch} is no multiple of the {processes} processes that "
+                         "training.launch starts; give one that is")  # fmt: skip
     if "," in settings.devices and not settings.launch:
         raise ValueError(f"training.devices = {settings.devices!r}: several cards want training.launch, accelerate's "
                          "configuration of how they share the work; give it, or one card")  # fmt: skip
+    if settings.devices and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        import torch
+
+        cards = torch.cuda.device_count()
+        if max(map(int, settings.devices.split(","))) >= cards:
+            raise ValueError(f"training.devices = {settings.devices!r}: torch finds {cards} GPUs here, of which the "
+                             "first is 0; name some of them, or leave it out")  # fmt: skip
+
+
+def launched(config: Path) -> Any:
+    """What accelerate makes of a configuration. Raises ValueError, one line, where it is none."""
+    where = f"training.launch = {str(config)!r}"
+    if not config.is_file():
+        raise ValueError(f"{where}: nothing lies there; give the configuration that `accelerate config` wrote")
+    from accelerate.commands.config import load_config_from_file  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        told = load_config_from_file(str(config))
+        told.num_processes = int(told.num_processes)
+    except Exception as error:  # whatever YAML, JSON or accelerate raises
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        mend = "give what `accelerate config` wrote"
+        raise ValueError(f"{where} is no configuration of accelerate's: {why}; {mend}") from error
+    return told

@@ -120,7 +120,7 @@ class Data(Closed):
     preferences: tuple[str, ...] = ()
     """General pairs, for DPO: files, folders or `hub:ID`, in the formats of HH-RLHF, UltraFeedback and the like."""
     preferred: float = Field(default=0.7, ge=0, lt=1)
-    """The share of DPO's pairs that is general, as far as there are any (EVIDENCE 4: safety is 10-30 % of them)."""
+    """The share of DPO's pairs that is general, as far as there are any: safety is usually 10-30 % of them."""
     chosen: Literal["writer", "target"] = "writer"
     """Who says what is chosen. `target` asks the model itself, for a refusal under a safety prompt, dropped after that;
     what it cannot say well is left to the writer."""

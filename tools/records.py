@@ -169,7 +169,7 @@ class Example(Record):
 
 
 class StagePlan(Record):
-    """How one checkpoint is to be made. The defaults are EVIDENCE's for 1-14 B with LoRA."""
+    """How one checkpoint is to be made. The defaults are those usual for 1-14 B with LoRA."""
 
     PLANNED = ("stage", "base_name", "parent", "cycle", "round", "examples", "rows", "epochs", "rate", "rank",
                "beta", "sft_weight", "batch", "length", "seed")  # fmt: skip
@@ -203,7 +203,8 @@ class StagePlan(Record):
     loss: str = "sigmoid"
     """By TRL's name; to SFT, `sigmoid` is `nll`."""
     prefix_share: float = 0.0
-    """The share of refusals whose answer begins with the harmful one, which carries no loss (EVIDENCE 2.7)."""
+    """The share of refusals whose answer begins with the harmful one, which carries no loss
+    (https://arxiv.org/abs/2406.05946)."""
     prefix_most: int = 100
     packing: bool = False
     likeness: float = 0.0

@@ -12,7 +12,7 @@ from tools.records import Example, Kind, Message, digest
 from tools.similarity import near
 
 REPLAYED = 0.3
-"""The share of the rows that is of earlier cycles where training goes on from the champion (EVIDENCE 4): what they
+"""The share of the rows that is of earlier cycles where training goes on from the champion: what they
 taught it is in it already."""
 FEW = 5
 """So many rows may begin alike in however small a pool."""

@@ -18,7 +18,7 @@ WORDS = "how is a venom tea made steep it in water no that could hurt somebody s
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first: of those that a worker begins with, the other one steals none, and waits for none
     at the end."""
-    items.sort(key=lambda item: item.path.name != "test_vllm.py" and "ten_thousand" not in item.name)
+    items.sort(key=lambda item: item.path.name != "test_vllm.py" and "three_thousand" not in item.name)
 
 
 @pytest.fixture(scope="session")

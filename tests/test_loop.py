@@ -227,13 +227,13 @@ def sizes(run: Path) -> dict[str, int]:
         }
 
 
-def test_a_checkpoint_is_as_large_with_ten_thousand_attempts_as_with_a_hundred(run: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_as_large_with_three_thousand_attempts_as_with_a_hundred(run: Path, tmp_path: Path) -> None:
     other = tmp_path / "runs" / "two"
-    for folder, attempts in ((run, 100), (other, 10_000)):
+    for folder, attempts in ((run, 100), (other, 3_000)):
         settings = [f"attack.attempts={attempts}", "stop.cycles=1", "evals.harm=8", "agents.judge.dials={}"]
         create(load(tmp_path / "recipe.toml", settings), folder)
         assert advance(folder).state == "finished"
-    assert len(team(str(other)).memory.ids(Attempt, "purpose = 'attack'")) > 10_000
+    assert len(team(str(other)).memory.ids(Attempt, "purpose = 'attack'")) > 3_000
     small, large = sizes(run), sizes(other)
     assert small.keys() == large.keys()
     assert all(abs(large[step] / small[step] - 1) < 0.1 for step in small)

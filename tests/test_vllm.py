@@ -10,6 +10,7 @@ import platform
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,15 +44,18 @@ RECIPE = {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run of two cycles that nobody disturbed, and the servers that it had at each end of a node."""
-    os.environ[PYTHON] = python()
-    if why := missing():
-        pytest.skip(why)
-    folder = tmp_path_factory.mktemp("vllm") / "run"
-    create(parse(RECIPE, "recipe"), folder)
-    assert advance(folder).state == "finished", (folder / "vllm.log").read_text()[-2000:]
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PYTHON, python())
+        if why := missing():
+            pytest.skip(why)
+        folder = tmp_path_factory.mktemp("vllm") / "run"
+        create(parse(RECIPE, "recipe"), folder)
+        assert advance(folder).state == "finished", (folder / "vllm.log").read_text()[-2000:]
+        yield folder
+        for one in team(str(folder)).servers.values():
+            one.stop()
 
 
 def python() -> str:

@@ -96,7 +96,10 @@ class Engine:
     def as_chat(self, messages: Sequence[BaseMessage], prefill: bool = True) -> str:
         """What the chat template makes of messages; the answer goes on from a last one of the assistant's."""
         chat = [{"role": ROLES[message.type], "content": str(message.text)} for message in messages]
-        return rendered(self.tokenizer, chat, begun=prefill and chat[-1]["role"] == "assistant")
+        answered = chat[-1]["role"] == "assistant"
+        if answered and not prefill:  # a guard's template puts a question about a finished conversation around it
+            return str(self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+        return rendered(self.tokenizer, chat, begun=answered)
 
     def first(self, text: str, tokens: int) -> str:
         """A text as far as the end of one of its tokens."""

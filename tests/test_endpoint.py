@@ -80,7 +80,7 @@ def test_two_roles_at_one_endpoint_never_have_more_in_flight_than_the_smaller_ca
 
 def test_requests_are_halved_by_a_429_once_for_all_in_flight_and_grow_back(endpoint: Endpoint) -> None:
     limits: list[int] = []
-    endpoint.latency = 0.01
+    endpoint.latency = 0.05
     model = chat(Model(model="openai:mine", base_url=endpoint.url, concurrency=16))
     gate = endpoints.ENDPOINTS[endpoint.url]
 

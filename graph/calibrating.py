@@ -18,8 +18,9 @@ from graph import measuring
 from graph.config import Recipe, RecipeError, judge_named
 from graph.labelling import DRAWN, agreed, as_labels, drawn
 from graph.preflight import fits, reachable
+from graph.serving import model_of
 from graph.sources import labelled
-from graph.team import Sitting, Team, Tell, Watch, model_of, team
+from graph.team import Sitting, Team, Tell, Watch, team
 from tools.labels import Label, Task, read
 from tools.memory import Memory, marks
 from tools.policy import Policy

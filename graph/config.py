@@ -1,10 +1,9 @@
 """The recipe: one TOML file is one run. Settings live beside what they set; here they are put together."""
 
-import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -17,16 +16,14 @@ from evals.benchmarks import Evals
 from evals.gate import Gate
 from evals.stopping import Stop
 from graph.anchoring import anchored, at
+from graph.mistakes import explained
 from tools.converters import converter
 from tools.llm import Model
 from tools.names import instead
 from tools.records import BASE
 from tools.transcripts import Format
 from training.dataset import Filters
-from training.stages import Training
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from training.settings import Training
 
 GateName = Literal["data", "train", "promote"]
 OFFLINE = "templates"
@@ -338,7 +335,7 @@ def parse(table: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(table)
     except ValidationError as error:
-        raise RecipeError(f"{where}: {explained(error)}") from error
+        raise RecipeError(f"{where}: {explained(error, Recipe)}") from error
 
 
 def put(table: dict[str, Any], override: str) -> None:
@@ -386,56 +383,6 @@ def judge_named(text: str, recipe: Recipe | None = None) -> JudgeModel:
     except ValueError as error:
         raise RecipeError(str(error)) from error
     return judge
-
-
-def explained(error: ValidationError, of: type[BaseModel] = Recipe) -> str:
-    """The first mistake of a recipe, or a part of one, in one line: the key, the value, and what would do."""
-    mistakes = error.errors()
-    first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
-    parts = [str(part) for part in first["loc"]]
-    key = ".".join(part for part in parts if part != "str" and not part.startswith("tuple["))
-    if first["type"] == "extra_forbidden":
-        siblings = settings_at(first["loc"][:-1], of)
-        return f"unknown key {key} = {shown(first['input'])}; {instead(str(first['loc'][-1]), siblings)}"
-    if first["type"] == "missing":
-        return f"{key} is missing; add it to the recipe or give --set {key}=..."
-    message = shape(first, of) or first["msg"].removeprefix("Value error, ")
-    return message if first["type"] == "value_error" else f"{key} = {shown(first['input'])}: {message}"
-
-
-def shape(mistake: "ErrorDetails", of: type[BaseModel]) -> str:
-    """What to write where a setting is of another kind than it should be; empty for a mistake of another kind."""
-    given, keys = mistake["input"], settings_at(mistake["loc"], of)
-    table = ", ".join([f"{key} = ..." for key in keys[:5] or ["NAME"]] + ["..."] * (len(keys) > 5))
-    if mistake["type"] in ("tuple_type", "list_type"):
-        return f"write a list: [{shown(given) if isinstance(given, str) or not keys else f'{{ {table} }}'}]"
-    if mistake["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return f"write a table: {{ {table} }}"
-    if mistake["type"] == "string_type":
-        return "write one name" + (f", such as {shown(given[0])}" if isinstance(given, list) and given else "")
-    return ""
-
-
-def settings_at(place: Sequence[int | str], of: type[BaseModel]) -> list[str]:
-    """The names of the settings at a place in the recipe, or in a part of one."""
-    model: Any = of
-    for part in place:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part)
-        inner = [a for a in (*get_args(field.annotation), field.annotation) if is_settings(a)] if field else []
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)
-
-
-def is_settings(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def shown(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)[:80]
 
 
 def as_toml(recipe: Recipe) -> str:

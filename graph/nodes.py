@@ -17,6 +17,7 @@ from graph import (
     diagnosing,
     finishing,
     measuring,
+    mixing,
     report,
     screening,
     sources,
@@ -25,7 +26,6 @@ from graph import (
 from graph.attacking import ATTACKS
 from graph.state import Context, State
 from graph.team import Team, team
-from tools import tokens
 from tools.campaign import campaign
 from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
 from training import dataset, stages
@@ -119,7 +119,7 @@ def write(state: State, runtime: Runtime[Context]) -> State:
         crew.put_down("write", cycle)
     writing.beside(crew, len(broke), cycle, round)
     screening.screen(crew, cycle, round)
-    return {"rows": len(pool(crew, cycle, round))}
+    return {"rows": len(mixing.pool(crew, cycle, round))}
 
 
 def rejections(crew: Team, cycle: int, at: str) -> list[str]:
@@ -127,47 +127,10 @@ def rejections(crew: Team, cycle: int, at: str) -> list[str]:
     return [e["why"] for e in crew.memory.events("gate", cycle) if e["gate"] == at and not e["approved"]]
 
 
-def usable(crew: Team, cycle: int, round: int) -> list[Example]:
-    """The rows that may be trained on: this cycle's and the approved ones of the cycles before.
-
-    None holds anything that is measured, and none answers in another language than it was asked in.
-    """
-    last = {event["cycle"]: event["round"] for event in crew.memory.events("rows")} | {cycle: round}
-    rows = crew.memory.get(Example, "cycle <= ?", cycle)
-    dropped = screening.dropped(crew)
-    return [
-        row for row in rows
-        if row.round == last.get(row.cycle) and row.id not in dropped and not dataset.foreign(row)
-    ]  # fmt: skip
-
-
-def pool(crew: Team, cycle: int, round: int) -> list[Example]:
-    """The rows of a cycle's SFT: those that may be trained on, without what is too much alike, mixed by share.
-
-    The earlier cycles' are the replay: all there are where training begins with the base, else a share.
-    """
-    settings, data, seed = crew.recipe.training, crew.recipe.data, crew.recipe.seed
-    filters, share, taught = data.filters, settings.shares.replay, cycle - 1
-    if crew.recipe.goals.source == screening.SANDBOX and not crew.recipe.recorded.conversations:
-        filters = filters.model_copy(update={"alike": 1.0})
-    if share is None and settings.start == "champion":
-        share, taught = dataset.REPLAYED, learnt(crew, cycle)
-    rows = [row for row in usable(crew, cycle, round) if not dataset.preference(row)]
-    rows = dataset.replayed(dataset.varied(rows, filters, seed), share, taught, seed)
-    weigh = dataset.tokens(tokens.counter(crew.base)) if settings.shares.by == "tokens" else dataset.one
-    return dataset.framed(dataset.mix(rows, settings.shares, seed, settings.most_rows, weigh), data.systems, seed)
-
-
-def learnt(crew: Team, cycle: int) -> int:
-    """The last cycle before this one whose rows made a champion; -1 where the base still is it."""
-    choices = crew.memory.by_cycle("choice").items()
-    return max((when for when, made in choices if when < cycle and made["chosen"] != made["before"]), default=-1)
-
-
 def data_gate(state: State, runtime: Runtime[Context]) -> State:
     """Where a person may look at the rows before they are trained on."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
-    kinds = Counter(row.kind for row in pool(crew, cycle, round))
+    kinds = Counter(row.kind for row in mixing.pool(crew, cycle, round))
     contaminated = screening.counted(crew, cycle, round)
     why = asked(crew, cycle, "data", round, rows=dict(kinds), contaminated=contaminated.get("sources", {}))
     if why is not None:
@@ -201,7 +164,7 @@ def plan(state: State, runtime: Runtime[Context]) -> State:
 
 async def proposed(crew: Team, state: State) -> list[StagePlan]:
     settings, cycle = crew.recipe.training, state["cycle"]
-    rows = stage_rows(crew, cycle, state["round"])
+    rows = mixing.stage_rows(crew, cycle, state["round"])
     scores = crew.memory.get(Score, "adapter in (?, ?) and part = ''", BASE, state["champion"])
     feedback = "; ".join(rejections(crew, cycle, "train"))
     bounds = {"sft": settings.sft, "dpo": settings.dpo}
@@ -213,14 +176,6 @@ async def proposed(crew: Team, state: State) -> list[StagePlan]:
         parent=state["champion"] if settings.start == "champion" else BASE,
     )  # fmt: skip
     return trainer.plans(proposal, rows, common, settings.planned())
-
-
-def stage_rows(crew: Team, cycle: int, round: int) -> dict[str, list[Example]]:
-    """What each stage is trained on: SFT on the pool, DPO on its pairs and on general ones."""
-    data, seed = crew.recipe.data, crew.recipe.seed
-    rows, most = pool(crew, cycle, round), crew.recipe.training.dpo.most_pairs
-    general = dataset.framed(list(filter(dataset.preference, usable(crew, cycle, round))), data.systems, seed)
-    return {"sft": rows, "dpo": dataset.preferred(rows, general, data.preferred, most, data.filters.lengths, seed)}
 
 
 def train_gate(state: State, runtime: Runtime[Context]) -> State:
@@ -254,7 +209,7 @@ def reviewed(state: State) -> str:
 def train(state: State, runtime: Runtime[Context]) -> State:
     """Runs the planned stages, each in a process of its own; what is done already is not run again."""
     crew, cycle = team(runtime.context["run"]), state["cycle"]
-    rows, candidates = stage_rows(crew, cycle, state["round"]), list[str]()
+    rows, candidates = mixing.stage_rows(crew, cycle, state["round"]), list[str]()
     for number, one in enumerate(state["plans"]):
         planned = crew.memory.get(StagePlan, "id = ?", one)[0]
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from graph.config import Recipe, RecipeError, shown
+from graph.config import Recipe, RecipeError
+from graph.mistakes import shown
 from tools.labels import Task
 from tools.llm import Model
 from tools.records import Goal

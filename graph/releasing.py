@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from graph import cards
+from graph import cards, mixing
 from graph.config import RecipeError
 from graph.desk import champion
 from graph.team import Team
@@ -147,11 +147,9 @@ def rows_of(crew: Team, adapter: Adapter) -> dict[str, list[Example]]:
 
 def approved(crew: Team) -> dict[str, list[Example]]:
     """Every row that passed its gate and may be trained on."""
-    from graph.nodes import usable
-
     gated = crew.memory.by_cycle("rows")
     last = max(gated, default=0)
-    rows = unique(usable(crew, last, gated[last]["round"])) if gated else []
+    rows = unique(mixing.usable(crew, last, gated[last]["round"])) if gated else []
     return {"sft": [row for row in rows if not preference(row)], "dpo": pairs(rows)}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -170,22 +170,27 @@ def copied(memory: Path, to: Path) -> Path:
 
 def retained(recipe: Recipe, n: int, cycle: int, round: int) -> list[Example]:
     """`n` general rows that keep what the model could do; a different draw for each cycle and round."""
-    listed, seed = recipe.data.general, f"{recipe.seed}/{cycle}/{round}"
-    found: list[Example] = []
-    for place, source in enumerate(listed):
-        few = (n + len(listed) - 1 - place) // len(listed)
-        found += kept(recipe, source, drawn(recipe, source, few, seed), "retained", cycle, round, len(found))
-    return found
+    seed = f"{recipe.seed}/{cycle}/{round}"
+    return evenly(recipe, recipe.data.general, n, "retained", cycle, round,
+                  lambda source, few: drawn(recipe, source, few, seed))  # fmt: skip
 
 
 def preferences(recipe: Recipe, n: int, cycle: int, round: int) -> list[Example]:
     """`n` general pairs, what is chosen and what rejected; a different draw for each cycle and round."""
-    listed, seed = recipe.data.preferences, f"{recipe.seed}/{cycle}/{round}"
+    seed = f"{recipe.seed}/{cycle}/{round}"
+    return evenly(recipe, recipe.data.preferences, n, "preferred", cycle, round,
+                  lambda source, few: general.load(source, few, seed, pairs=True))  # fmt: skip
+
+
+def evenly(
+    recipe: Recipe, listed: Sequence[str], n: int, use: str, cycle: int, round: int,
+    load: Callable[[str, int], list[general.Row]],
+) -> list[Example]:  # fmt: skip
+    """`n` rows, as many of each source as of another."""
     found: list[Example] = []
     for place, source in enumerate(listed):
         few = (n + len(listed) - 1 - place) // len(listed)
-        rows = general.load(source, few, seed, pairs=True)
-        found += kept(recipe, source, rows, "preferred", cycle, round, len(found))
+        found += kept(recipe, source, load(source, few), use, cycle, round, len(found))
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 import test_loop
 from test_loop import begin
 
-from graph import curating, nodes
+from graph import curating, mixing
 from graph.config import RecipeError, load
 from graph.preflight import preflight
 from graph.run import advance, create
@@ -78,7 +78,7 @@ def test_what_was_curated_is_replay_of_the_first_cycle_and_nothing_is_curated_tw
     run: Path, beavertails: Path
 ) -> None:
     crew = curated(run, beavertails)
-    assert {row.cycle for row in nodes.pool(crew, 1, 0)} == {0}
+    assert {row.cycle for row in mixing.pool(crew, 1, 0)} == {0}
     before = crew.memory.ids(Example)
     curating.curate(crew, 0)
     assert crew.memory.ids(Example) == before

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from agents.strategies import STRATEGIES
-from graph import nodes, sources
+from graph import mixing, nodes, sources
 from graph.cli import main
 from graph.config import load
 from graph.run import THREAD, Standing, advance, create, opened, standing
@@ -168,7 +168,7 @@ def test_rejected_rows_are_written_again_and_never_trained_on(run: Path) -> None
     assert (now.state, now.gate["round"]) == ("waiting", 1)
     advance(run, {"approved": True, "why": "", "who": "me"})
     memory = team(str(run)).memory
-    rounds = {row.round for row in nodes.pool(team(str(run)), 1, 1) if row.cycle == 1}
+    rounds = {row.round for row in mixing.pool(team(str(run)), 1, 1) if row.cycle == 1}
     assert rounds == {1}
     assert memory.events("gate")[0]["why"] == "too short"
 
@@ -251,7 +251,7 @@ def test_a_run_from_an_older_one_measures_its_attacks_and_replays_its_rows(run: 
     assert regressions[BASE, "0"].n == broke > 0
     assert regressions[BASE, "0"].value > 0.9
     assert regressions[now.values["champion"], str(now.values["cycle"])].value == 0
-    assert {row.cycle for row in nodes.pool(team(str(other)), 1, 0)} == {0, 1}
+    assert {row.cycle for row in mixing.pool(team(str(other)), 1, 0)} == {0, 1}
     assert not memory.ids(Attempt, "purpose = 'attack' and cycle = 0")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import test_loop
 
-from graph import nodes, screening
+from graph import mixing, nodes, screening
 from graph.config import load
 from graph.run import create
 from graph.team import Team, team
@@ -108,5 +108,5 @@ def test_the_data_gate_says_what_was_dropped_and_the_pool_is_without_it(crew: Te
     nodes.data_gate(state, SimpleNamespace(context={"run": str(crew.run)}))  # type: ignore[arg-type]
     (event,) = crew.memory.events("rows")
     assert (event["kinds"], event["written"], event["contaminated"]["n"]) == ({"retain": 1}, {"retain": 2}, 1)
-    assert [one.prompt[0].content for one in nodes.pool(crew, 1, 0)] == [APART]
+    assert [one.prompt[0].content for one in mixing.pool(crew, 1, 0)] == [APART]
     assert len(crew.memory.get(Example)) == 2

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from test_loop import Town
 
-from graph import nodes, writing
+from graph import mixing, writing
 from graph.config import load
 from graph.run import create
 from graph.team import Team, team
@@ -72,7 +72,7 @@ def test_general_pairs_are_for_dpo_alone_and_general_rows_for_sft(run: Path, tmp
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     crew, rows = begun(run, f"data.preferences=['{tmp_path}/pairs.jsonl']", "data.preferred=0.5")
     writing.beside(crew, 1, 1, 0)
-    stages = nodes.stage_rows(crew, 1, 0)
+    stages = mixing.stage_rows(crew, 1, 0)
     assert {row.rejected for row in stages["sft"] if row.kind == "retain"} == {""}
     assert [row.rejected for row in stages["dpo"] if row.kind == "retain"] == ["Dunno."] * len(rows)
     assert {row.kind for row in stages["dpo"]} == {"refuse", "help", "retain"}
@@ -102,7 +102,7 @@ def test_two_sources_with_one_file_name_lose_no_row(run: Path, tmp_path: Path) -
 
 def test_replay_is_of_the_cycles_that_made_the_champion_and_of_none_while_the_base_is_it(run: Path) -> None:
     crew, _ = begun(run)
-    assert nodes.learnt(crew, 1) == -1
+    assert mixing.learnt(crew, 1) == -1
     for cycle, chosen in ((1, BASE), (2, "better"), (3, "better")):
         crew.memory.event(cycle, "promote_gate", "choice", before=BASE if cycle < 3 else "better", chosen=chosen)
-    assert [nodes.learnt(crew, cycle) for cycle in (2, 3, 4)] == [-1, 2, 2]
+    assert [mixing.learnt(crew, cycle) for cycle in (2, 3, 4)] == [-1, 2, 2]

@@ -17,8 +17,7 @@ from tools.records import BASE, Adapter, Example, StagePlan, digest
 from training import curve, dataset, dpo, loading, sft, watch
 from training.checkpoints import Progress, newest, watcher
 from training.saving import DONE, Done, save, write
-from training.settings import Closed
-from training.settings import Training as Training
+from training.settings import Closed, Training
 
 LOG, ROWS, SPEC, WORK = "log.txt", "rows.jsonl", "spec.json", "work"
 STOPPED = 4

@@ -19,7 +19,7 @@ from typing import Any
 from evals.benchmarks import Outcomes
 from evals.gate import paired
 from evals.report.markdown import rate, table
-from graph import measuring, nodes, robustness
+from graph import measuring, mixing, nodes, robustness
 from graph.config import load
 from graph.measuring import card
 from graph.state import START
@@ -65,7 +65,7 @@ def trained(folder: Path, arm: str) -> tuple[Team, str]:
     state: Any = START | {"cycle": CYCLE, "champion": champion}
     plans = asyncio.run(nodes.proposed(crew, state))
     crew.memory.add(plans)
-    rows = nodes.stage_rows(crew, CYCLE, 0)
+    rows = mixing.stage_rows(crew, CYCLE, 0)
     for plan in plans:
         parent = None if plan.parent == BASE else crew.folder(plan.parent)
         adapter = stages.run_stage(plan, rows[plan.stage], folder, parent, lambda seen: None, crew.recipe.training)

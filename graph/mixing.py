@@ -1,0 +1,52 @@
+"""What a cycle is trained on: the rows that may be, mixed by share, and the pairs among them."""
+
+from graph import screening
+from graph.team import Team
+from tools import tokens
+from tools.records import Example
+from training import dataset
+
+
+def usable(crew: Team, cycle: int, round: int) -> list[Example]:
+    """The rows that may be trained on: this cycle's and the approved ones of the cycles before.
+
+    None holds anything that is measured, and none answers in another language than it was asked in.
+    """
+    last = {event["cycle"]: event["round"] for event in crew.memory.events("rows")} | {cycle: round}
+    rows = crew.memory.get(Example, "cycle <= ?", cycle)
+    dropped = screening.dropped(crew)
+    return [
+        row for row in rows
+        if row.round == last.get(row.cycle) and row.id not in dropped and not dataset.foreign(row)
+    ]  # fmt: skip
+
+
+def pool(crew: Team, cycle: int, round: int) -> list[Example]:
+    """The rows of a cycle's SFT: those that may be trained on, without what is too much alike, mixed by share.
+
+    The earlier cycles' are the replay: all there are where training begins with the base, else a share.
+    """
+    settings, data, seed = crew.recipe.training, crew.recipe.data, crew.recipe.seed
+    filters, share, taught = data.filters, settings.shares.replay, cycle - 1
+    if crew.recipe.goals.source == screening.SANDBOX and not crew.recipe.recorded.conversations:
+        filters = filters.model_copy(update={"alike": 1.0})
+    if share is None and settings.start == "champion":
+        share, taught = dataset.REPLAYED, learnt(crew, cycle)
+    rows = [row for row in usable(crew, cycle, round) if not dataset.preference(row)]
+    rows = dataset.replayed(dataset.varied(rows, filters, seed), share, taught, seed)
+    weigh = dataset.tokens(tokens.counter(crew.base)) if settings.shares.by == "tokens" else dataset.one
+    return dataset.framed(dataset.mix(rows, settings.shares, seed, settings.most_rows, weigh), data.systems, seed)
+
+
+def learnt(crew: Team, cycle: int) -> int:
+    """The last cycle before this one whose rows made a champion; -1 where the base still is it."""
+    choices = crew.memory.by_cycle("choice").items()
+    return max((when for when, made in choices if when < cycle and made["chosen"] != made["before"]), default=-1)
+
+
+def stage_rows(crew: Team, cycle: int, round: int) -> dict[str, list[Example]]:
+    """What each stage is trained on: SFT on the pool, DPO on its pairs and on general ones."""
+    data, seed = crew.recipe.data, crew.recipe.seed
+    rows, most = pool(crew, cycle, round), crew.recipe.training.dpo.most_pairs
+    general = dataset.framed(list(filter(dataset.preference, usable(crew, cycle, round))), data.systems, seed)
+    return {"sft": rows, "dpo": dataset.preferred(rows, general, data.preferred, most, data.filters.lengths, seed)}

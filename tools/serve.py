@@ -56,39 +56,8 @@ ENVIRONMENT = {
     "KMP_BLOCKTIME": "0", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1",
 }  # fmt: skip
 """What the user set already stays: one GB of keys and values on a CPU, no thread that spins, and nobody is told."""
-LAUNCH = """
-import os, runpy, secrets, signal, sys, threading
-
-def die_with_parent():
-    while os.read(0, 4096):
-        pass
-    os.killpg(0, signal.SIGKILL)
-
-class Guard:
-    def __init__(self, app):
-        self.app, self.key = app, b"Bearer " + os.environ["VLLM_API_KEY"].encode()
-
-    async def __call__(self, scope, receive, send):
-        said = dict(scope.get("headers", ())).get(b"authorization", b"")
-        if scope["type"] == "lifespan" or scope["path"] == "/health" or secrets.compare_digest(said, self.key):
-            return await self.app(scope, receive, send)
-        await send({"type": "http.response.start", "status": 401, "headers": []})
-        await send({"type": "http.response.body", "body": b"the key is another one"})
-
-if __name__ == "__main__":
-    threading.Thread(target=die_with_parent, daemon=True).start()
-    from vllm.platforms import current_platform as platform
-    if platform.is_cpu():
-        sys.argv += ["--max-loras", "24", "--max-cpu-loras", "24"]
-        sys.argv += [] if "--dtype" in sys.argv else ["--dtype", "float32"]
-    if "VLLM_SERVER_DEV_MODE" in os.environ and platform.is_sleep_mode_available():
-        sys.argv += ["--enable-sleep-mode"]
-    runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")
-"""
-"""What the server's process runs. The pipe that the parent holds open closes however the parent dies, and the whole
-group goes with it. Only with the key may anybody ask anything, as vLLM's own guard leaves all but /v1 open.
-On a CPU vLLM 0.32 puts the adapter in its last place on the base as well, where both are in one batch (it looks for
-place -1 in a tensor), so that there are more places than a run makes adapters."""
+LAUNCHER = Path(__file__).with_name("launcher.py")
+"""What the server's process runs."""
 MENDS = {
     r"No module named '?vllm": f"pip install vllm, or name an interpreter that has it in ${PYTHON}",
     r"out of memory|[Ff]ree memory on device|No available memory|KV cache is needed":
@@ -231,7 +200,7 @@ class Server:
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
             self._said = log.tell()
             self.process = subprocess.Popen(
-                [interpreter(), "-c", LAUNCH, *self.arguments()], stdin=subprocess.PIPE, stdout=log, stderr=log,
+                [interpreter(), str(LAUNCHER), *self.arguments()], stdin=subprocess.PIPE, stdout=log, stderr=log,
                 cwd=self.log.parent, env=self.environment(), start_new_session=True,
             )  # fmt: skip
         began, told = time.monotonic(), 0.0

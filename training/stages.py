@@ -226,7 +226,7 @@ def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
         save(trainer, folder, plan, rows, time.monotonic() - began, step, kept, why)
 
     asked = watch.probe(rows, tokenizer, plan, settings.watch)
-    looker, verdict = watch.watcher(trainer, asked, plan, settings, work, lambda to: write(trainer, to, plan))
+    looker = watch.watcher(trainer, asked, plan, settings, work, lambda to: write(trainer, to, plan))
     callbacks = [looker, watcher(work, tell, settings.within, put), curve.recorder(folder),
                  *curve.reporters(settings.report_to)]  # fmt: skip
     for callback in callbacks:
@@ -237,7 +237,7 @@ def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
     if checkpoint:
         print(f"going on from {checkpoint.name}", file=sys.stderr, flush=True)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    put(0, *verdict())
+    put(0, *looker.verdict())
     trainer.accelerator.wait_for_everyone()
 
 

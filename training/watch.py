@@ -147,32 +147,86 @@ class Verdict(NamedTuple):
     why: str
 
 
-def watcher(
-    trainer: Any, asked: Sequence[Asked], plan: StagePlan, settings: Training, work: Path,
-    write: Callable[[Path], None],
-) -> tuple[Any, Callable[[], Verdict]]:  # fmt: skip
-    """A callback that looks, and a function that says in the end what is to be kept.
+class Looks:
+    """What is seen of a stage, and what follows from it: the events of a callback, and in the end a verdict.
 
-    What it sees joins what TRL logs of the step, and so is in the curve and in every checkpoint. `write` puts the
+    What is seen joins what TRL logs of the step, and so is in the curve and in every checkpoint. `write` puts the
     weights as they are into a folder; those of every sound look are kept until a checkpoint is made, so that a stage
     that goes on from one finds what it had.
     """
-    from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped, unused-ignore]
-    from transformers import TrainerCallback
 
-    tokens = sum(len(row.chosen) for row in asked) / max(1, len(asked))
-    now, why = dict[str, float](), ""
+    def __init__(self, trainer: Any, asked: Sequence[Asked], plan: StagePlan, settings: Training, work: Path,
+                 write: Callable[[Path], None]) -> None:  # fmt: skip
+        self.trainer, self.asked, self.plan, self.settings, self.work, self.write = (
+            trainer, asked, plan, settings, work, write,
+        )  # fmt: skip
+        self.tokens = sum(len(row.chosen) for row in asked) / max(1, len(asked))
+        self.now: dict[str, float] = {}
+        """What was seen after this step, which has not been logged yet."""
+        self.why = ""
 
-    def seen(state: Any) -> list[dict[str, float]]:
-        return [entry for entry in state.log_history if CHOSEN in entry]
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        for old in self.work.glob("kept-*"):
+            if step_of(old) > state.global_step:
+                shutil.rmtree(old, ignore_errors=True)
+        if self.asked and not seen(state):
+            state.log_history.append(self.observed(state))
+            self.write(self.folder(0))
 
-    def observed(state: Any) -> dict[str, float]:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step not in looks(state.max_steps, self.settings.watch):
+            return
+        self.now = self.observed(state)
+        control.should_log = True  # to evaluate has been to log, and the step itself is still to be
+        so_far = [*seen(state), self.now]
+        if self.best(so_far) == state.global_step:
+            self.write(self.folder(state.global_step))
+        self.why = ended(so_far, self.tokens, self.settings)
+        control.should_training_stop = control.should_training_stop or bool(self.why)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+        if "loss" not in logs:
+            return
+        state.log_history[-1].update(self.now)
+        logs.update(self.now)
+        self.now.clear()
+        if not math.isfinite(logs["loss"]):
+            self.why = f"the loss is {logs['loss']} at step {state.global_step}; lower the rate"
+            control.should_training_stop = True
+            if not self.best(seen(state)):
+                raise ValueError(self.why)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        for old in self.work.glob("kept-*"):
+            if step_of(old) != self.best(seen(state)):
+                shutil.rmtree(old, ignore_errors=True)
+
+    def verdict(self) -> Verdict:
+        """What is to be kept, once the stage has ended."""
+        state = self.trainer.state
+        step = self.best(seen(state))
+        if step == state.global_step or not (self.why or self.trainer.eval_dataset):
+            return Verdict(None, self.why)
+        said = self.why or f"the loss on the rows kept back was lowest at step {step}"
+        print(f"{said}; kept are the weights of step {step}", file=sys.stderr, flush=True)
+        return Verdict(self.folder(step), said)
+
+    def best(self, so_far: Sequence[Entry]) -> int:
+        return best(so_far, self.tokens, self.settings)
+
+    def folder(self, step: int) -> Path:
+        return self.work / f"kept-{step}"
+
+    def observed(self, state: Any) -> dict[str, float]:
         """The same to every process, whatever their cards round to: they have to end together."""
-        found: dict[str, float] = {"step": state.global_step, **look(trainer.model, asked)}
+        from accelerate.utils import broadcast_object_list
+
+        trainer = self.trainer
+        found: dict[str, float] = {"step": state.global_step, **look(trainer.model, self.asked)}
         start = next(iter(seen(state)), found)
         if REJECTED in found:
             moved = found[CHOSEN] - start[CHOSEN] - (found[REJECTED] - start[REJECTED])
-            found[MARGIN] = plan.beta * moved
+            found[MARGIN] = self.plan.beta * moved
         if trainer.eval_dataset is not None and state.global_step:
             was = trainer.model.training
             found[HELD] = trainer.evaluate()["eval_loss"]
@@ -181,54 +235,17 @@ def watcher(
         broadcast_object_list(told)
         return told[0]
 
-    def folder(step: int) -> Path:
-        return work / f"kept-{step}"
 
-    class Watcher(TrainerCallback):  # type: ignore[misc, unused-ignore]
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            for old in work.glob("kept-*"):
-                if step_of(old) > state.global_step:
-                    shutil.rmtree(old, ignore_errors=True)
-            if asked and not seen(state):
-                state.log_history.append(observed(state))
-                write(folder(0))
+def seen(state: Any) -> list[dict[str, float]]:
+    return [entry for entry in state.log_history if CHOSEN in entry]
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            nonlocal now, why
-            if state.global_step not in looks(state.max_steps, settings.watch):
-                return
-            now = observed(state)
-            control.should_log = True  # to evaluate has been to log, and the step itself is still to be
-            so_far = [*seen(state), now]
-            if best(so_far, tokens, settings) == state.global_step:
-                write(folder(state.global_step))
-            why = ended(so_far, tokens, settings)
-            control.should_training_stop = control.should_training_stop or bool(why)
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-            nonlocal why
-            if "loss" not in logs:
-                return
-            state.log_history[-1].update(now)
-            logs.update(now)
-            now.clear()
-            if not math.isfinite(logs["loss"]):
-                why = f"the loss is {logs['loss']} at step {state.global_step}; lower the rate"
-                control.should_training_stop = True
-                if not best(seen(state), tokens, settings):
-                    raise ValueError(why)
+def watcher(trainer: Any, asked: Sequence[Asked], plan: StagePlan, settings: Training, work: Path,
+            write: Callable[[Path], None]) -> Any:  # fmt: skip
+    """A callback that looks, whose `verdict` says in the end what is to be kept."""
+    from transformers import TrainerCallback
 
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            for old in work.glob("kept-*"):
-                if step_of(old) != best(seen(state), tokens, settings):
-                    shutil.rmtree(old, ignore_errors=True)
+    class Watcher(Looks, TrainerCallback):  # type: ignore[misc, unused-ignore]
+        pass
 
-    def verdict() -> Verdict:
-        step = best(seen(trainer.state), tokens, settings)
-        if step == trainer.state.global_step or not (why or trainer.eval_dataset):
-            return Verdict(None, why)
-        said = why or f"the loss on the rows kept back was lowest at step {step}"
-        print(f"{said}; kept are the weights of step {step}", file=sys.stderr, flush=True)
-        return Verdict(folder(step), said)
-
-    return Watcher(), verdict
+    return Watcher(trainer, asked, plan, settings, work, write)

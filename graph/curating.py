@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agents import self_writer
+from agents.judge import Judge
 from graph import screening, writing
 from graph.team import Team
 from tools import general
@@ -45,32 +46,17 @@ def curate(crew: Team, round: int, feedback: str = "") -> None:
     found = distinct(read)
     rows = crew.memory.get(Example, "cycle = 0 and round = ? and kind <> 'retain'", round)
     done = {row.number // TEN: "help" for row in rows} | {row.number // TEN: "unsafe" for row in rows if row.rejected}
-    harmful = {key(one) for one in read if one.unsafe}
-    answer, by = writing.answering(crew, BASE, 0, round, feedback), None
-    if crew.recipe.data.chosen == "target":
-        by = writing.target(crew, BASE, 0)
+    by = writing.target(crew, BASE, 0) if crew.recipe.data.chosen == "target" else None
     judge, cap = next(iter(crew.labelling.values()))
+    answer = writing.answering(crew, BASE, 0, round, feedback)
+    ask = Asking(judge, answer, by, {key(one) for one in read if one.unsafe})
     counted = Counter(done.values())
 
     async def work(place: int) -> list[Example]:
-        one = found[place]
-        failure, goal = as_attempt(one, place)
-        verdict = None if one.unsafe else await judge(failure, goal)
-        unsafe = one.unsafe if one.unsafe is not None else verdict and verdict.harmful
-        if unsafe:
-            made = await answer(failure, goal)
-        elif one.unsafe is False and verdict and verdict.refusal == "none" and key(one) not in harmful:
-            made = [helped(one, round)]
-            own = await self_writer.answer(made[0], goal, by) if by else ""
-            made = [row.model_copy(update={"chosen": own, "writer": by.name}) for row in made] if by and own else made
-        else:
-            made = []
-        counted["unsafe" if unsafe else "help" if made else "left out"] += 1
-        counted["unanswered"] += bool(unsafe) and not made
-        return [
-            row.model_copy(update={"attempt": "", "goal": "", "number": place * TEN + number})
-            for number, row in enumerate(made)
-        ]
+        came, made = await rows_of(found[place], place, round, ask)
+        counted[came] += 1
+        counted["unanswered"] += came == "unsafe" and not made
+        return made
 
     def keep(batch: Sequence[list[Example]]) -> None:
         crew.memory.add(row for rows in batch for row in rows)
@@ -87,6 +73,35 @@ def curate(crew: Team, round: int, feedback: str = "") -> None:
     if not settings.train:
         crew.memory.event(0, "curate", "rows", round=round, kinds=dict(kinds))
     crew.memory.event(0, "curate", "curated", round=round, read=len(read), alike=alike, kinds=dict(kinds), **counted)
+
+
+class Asking(NamedTuple):
+    """Who is asked about a conversation, and what is known of the others."""
+
+    judge: Judge
+    answer: writing.Answer
+    by: self_writer.SelfWriter | None
+    harmful: set[str]
+    """The prompts to which something unsafe was said."""
+
+
+async def rows_of(one: Found, place: int, round: int, ask: Asking) -> tuple[str, list[Example]]:
+    """What a conversation is (unsafe, help, left out), and the rows that are made of it."""
+    failure, goal = as_attempt(one, place)
+    verdict = None if one.unsafe else await ask.judge(failure, goal)
+    unsafe = one.unsafe if one.unsafe is not None else verdict and verdict.harmful
+    made: list[Example] = []
+    if unsafe:
+        made = await ask.answer(failure, goal)
+    elif one.unsafe is False and verdict and verdict.refusal == "none" and key(one) not in ask.harmful:
+        row = helped(one, round)
+        own = await self_writer.answer(row, goal, ask.by) if ask.by else ""
+        made = [row.model_copy(update={"chosen": own, "writer": ask.by.name}) if ask.by and own else row]
+    rows = [
+        row.model_copy(update={"attempt": "", "goal": "", "number": place * TEN + number})
+        for number, row in enumerate(made)
+    ]
+    return "unsafe" if unsafe else "help" if made else "left out", rows
 
 
 def load(source: str, n: int, seed: int | str) -> list[Found]:

@@ -27,7 +27,7 @@ def watcher(work: Path, tell: Callable[[Progress], None], within: int, put: Call
     `put` is called before the checkpoint of its step is made: a stage that goes on from there has it already. Of
     several processes the first tells and keeps, and all of them `put`.
     """
-    from accelerate import PartialState  # type: ignore[import-untyped, unused-ignore]
+    from accelerate import PartialState
     from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):  # type: ignore[misc, unused-ignore]

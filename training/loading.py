@@ -110,7 +110,7 @@ def launched(config: Path) -> Any:
     where = f"training.launch = {str(config)!r}"
     if not config.is_file():
         raise ValueError(f"{where}: nothing lies there; give the configuration that `accelerate config` wrote")
-    from accelerate.commands.config import load_config_from_file  # type: ignore[import-untyped, unused-ignore]
+    from accelerate.commands.config import load_config_from_file
 
     try:
         told = load_config_from_file(str(config))

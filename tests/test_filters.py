@@ -53,16 +53,14 @@ def test_the_score_is_the_papers_whoever_shares_a_batch(
     import torch
 
     rows = [*some(), pair(7, "sure", "hello", asked="how is tea made in water hello")]
-    expected = [ches(model, tokenizer, row, True) for row in rows]
+    expected = [ches(model, tokenizer, row) for row in rows]
     assert filters.likeness(model, tokenizer, rows, 64) == pytest.approx(expected, abs=1e-4)
-    plain = [ches(model, tokenizer, row, False) for row in rows]
-    assert filters.likeness(model, tokenizer, rows, 64, normal=False) == pytest.approx(plain, abs=1e-3)
     monkeypatch.setattr(filters, "AT_ONCE", 1)
     assert filters.likeness(model, tokenizer, rows, 64) == pytest.approx(expected, abs=1e-4)
     assert torch.is_grad_enabled()
 
 
-def ches(model: Any, tokenizer: Any, row: Example, normal: bool) -> float:
+def ches(model: Any, tokenizer: Any, row: Example) -> float:
     """The score by its definition: one text after the other, from all hidden states."""
     import torch
 
@@ -74,8 +72,7 @@ def ches(model: Any, tokenizer: Any, row: Example, normal: bool) -> float:
         whole = tokenizer(f"{asked} {answer} <|end|>", add_special_tokens=False).input_ids
         with torch.no_grad():
             out = model.eval()(torch.tensor([whole]), output_hidden_states=True).hidden_states[-1][0]
-        used = out[len(before) - 1 : -1]
-        return used.mean(0) if normal else used.sum(0)
+        return out[len(before) - 1 : -1].mean(0)
 
     chosen, rejected = state(row.chosen), state(row.rejected)
     return float(chosen @ rejected - chosen @ chosen)

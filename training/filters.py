@@ -25,23 +25,22 @@ def apart(model: Any, tokenizer: Any, rows: Sequence[Example], plan: StagePlan) 
     if not out:
         return list(rows)
     scores = likeness(model, tokenizer, rows, plan.length)
-    alike = sorted(range(len(rows)), key=lambda place: (-scores[place], rows[place].id))[:out]
-    return [row for place, row in enumerate(rows) if place not in set(alike)]
+    alike = set(sorted(range(len(rows)), key=lambda place: (-scores[place], rows[place].id))[:out])
+    return [row for place, row in enumerate(rows) if place not in alike]
 
 
-def likeness(model: Any, tokenizer: Any, rows: Sequence[Example], length: int, normal: bool = True) -> list[float]:
+def likeness(model: Any, tokenizer: Any, rows: Sequence[Example], length: int) -> list[float]:
     """How alike the texts of each pair are: <c, r> - <c, c>, of the states that say the chosen (c) and the rejected.
 
-    These are the sums of the last hidden states from the one that says an answer's first token to the one that says
-    its last, or where it is `normal` their means.
+    These are the means of the last hidden states from the one that says an answer's first token to the one that says
+    its last.
     """
     sides = []
     for answers in ([row.chosen for row in rows], [row.rejected for row in rows]):
         parts = [split(tokenizer, row, answer) for row, answer in zip(rows, answers, strict=True)]
         sides += [(asked, said[: max(0, length - len(asked))]) for asked, said in parts]
     states = summed(model, sides, tokenizer.pad_token_id or 0)
-    lengths = [len(said) if normal else 1 for _, said in sides]
-    of = [state / many if many else None for state, many in zip(states, lengths, strict=True)]
+    of = [state / len(said) if said else None for state, (_, said) in zip(states, sides, strict=True)]
     pairs = zip(of[: len(rows)], of[len(rows) :], strict=True)
     return [NONE if c is None or r is None else float(c @ r - c @ c) for c, r in pairs]
 

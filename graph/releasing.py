@@ -12,6 +12,7 @@ from graph import cards, mixing
 from graph.config import RecipeError
 from graph.desk import champion
 from graph.team import Team
+from tools.goals import lines
 from tools.records import BASE, Adapter, Example, StagePlan
 from training.dataset import pairs, preference, unique
 from training.merging import merge
@@ -130,8 +131,8 @@ def way(crew: Team, adapter: Adapter) -> list[Stage]:
     while True:
         plan = crew.memory.get(StagePlan, "id = ?", adapter.plan)[0]
         file = crew.run / "adapters" / plan.id / ROWS
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        found.insert(0, Stage(plan, [Example.model_validate_json(line) for line in lines if line]))
+        rows = [Example.model_validate_json(line) for _, line in lines(file)] if file.is_file() else []
+        found.insert(0, Stage(plan, rows))
         if plan.parent not in known:
             return found
         adapter = known[plan.parent]

@@ -30,7 +30,7 @@ writer.model = "openai:writer"
 [goals]
 source = "goals.csv"
 """
-HOSTILE = "</a><script>alert(1)</script>\n---\nlicense: evil\n---\n|x"
+HOSTILE = "</a><script>alert(1)</script>\u2028\n---\nlicense: evil\n---\n|x"
 HARM = "first you steal the venom"
 
 

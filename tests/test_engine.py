@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,30 @@ def test_requests_that_arrive_together_are_answered_in_batches_and_none_is_mixed
     together = ask(Local(engine=engine), *texts)
     assert batches == [4, 2]
     assert together == [ask(Local(engine=engine), text)[0] for text in texts]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_sixty_four_in_flight_take_an_eighth_of_what_they_take_one_by_one(tiny_model: Path) -> None:
+    """By the processor's clock, which other work does not move; threads that wait would."""
+    model = Local(engine=Engine(tiny_model, batch=64, max_tokens=6))
+    texts = [f"{word} how is a tea made" for word in ("hello", "sure", "no", "water") * 16]
+    ask(model, *texts)
+    began = time.process_time()
+    together = ask(model, *texts)
+    between = time.process_time()
+    alone = [ask(model, text)[0] for text in texts]
+    assert together == alone
+    assert (time.process_time() - between) / (between - began) > 8
 
 
 def test_an_adapter_answers_beside_the_base_and_leaves_it_as_it_was(engine: Engine, tiny_adapter: Path) -> None:

@@ -84,6 +84,19 @@ def test_the_distance_from_the_base_is_that_of_the_adapter(tiny_model: Path, tin
         assert watch.look(moved, asked)[CHOSEN] == pytest.approx(before)
 
 
+def test_rows_that_are_looked_at_together_say_what_each_says_alone(tiny_model: Path, tiny_adapter: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from tools.adapters import put_on
+
+    moved = put_on(AutoModelForCausalLM.from_pretrained(tiny_model), tiny_adapter)
+    asked = [Asked([3, 6, 7], [8, 9, 2], [10, 2]), Asked([3, 6], [2], []), Asked([3, 9, 8, 7, 6], [11, 12, 13, 2], [9])]
+    alone = watch.look(moved, asked, 1)
+    assert watch.look(moved, asked, 2) == pytest.approx(alone)
+    assert watch.look(moved, asked) == pytest.approx(alone)
+    assert watch.look(moved, asked[:1])[CHOSEN] != pytest.approx(alone[CHOSEN])
+
+
 def test_looking_changes_nothing_of_what_is_trained(taught: Path, tiny_model: Path, tmp_path: Path) -> None:
     blind = in_process(plan(tiny_model), tmp_path, watch={"looks": 0})
     assert same(blind, taught)

@@ -59,8 +59,8 @@ def probe(rows: Sequence[Example], tokenizer: Any, plan: StagePlan, limits: Watc
     return found
 
 
-def look(model: Any, asked: Sequence[Asked]) -> dict[str, float]:
-    """What the model makes of the probe. Row by row, so that it takes little memory; nothing is drawn by chance.
+def look(model: Any, asked: Sequence[Asked], at_once: int = 8) -> dict[str, float]:
+    """What the model makes of the probe, so many rows together; nothing is drawn by chance.
 
     The base is the model without its adapter; where there is none, as all weights are trained, nothing is said of it.
     """
@@ -70,37 +70,55 @@ def look(model: Any, asked: Sequence[Asked]) -> dict[str, float]:
     model.eval()
     chosen, rejected, apart, tokens = list[float](), list[float](), 0.0, 0
     with torch.no_grad():
-        for row in asked:
-            after = spread(model, row.prompt, row.chosen)
-            chosen.append(said(after, row.chosen))
-            if row.rejected:
-                rejected.append(said(spread(model, row.prompt, row.rejected), row.rejected))
+        for some in (asked[first : first + at_once] for first in range(0, len(asked), at_once)):
+            right = [(row.prompt, row.chosen) for row in some]
+            wrong = [(row.prompt, row.rejected) for row in some if row.rejected]
+            after = spread(model, right)
+            chosen += map(said, after, (answer for _, answer in right))
+            rejected += map(said, spread(model, wrong), (answer for _, answer in wrong)) if wrong else ()
             if adapted:
                 with model.disable_adapter():
-                    before = spread(model, row.prompt, row.chosen)
-                apart += float((after.exp() * (after - before)).sum())
-                tokens += len(row.chosen)
+                    before = spread(model, right)
+                apart += sum(map(divergence, after, before))
+                tokens += sum(len(answer) for _, answer in right)
     model.train(was)
     means = {CHOSEN: chosen, REJECTED: rejected}
     found = {name: math.fsum(values) / len(values) for name, values in means.items() if values}
     return found | ({KL: apart / tokens} if tokens else {})
 
 
-def spread(model: Any, prompt: list[int], answer: list[int]) -> Any:
-    """The log-probabilities of all words at each token of an answer."""
+def spread(model: Any, texts: Sequence[tuple[list[int], list[int]]]) -> list[Any]:
+    """The logits of all words at each token of the answers that follow prompts. Padded on the left, so that no more
+    than the longest answer's are made."""
     import torch
 
-    ids = torch.tensor([[*prompt, *answer]], device=model.device)
+    longest = max(len(prompt) + len(answer) for prompt, answer in texts)
+    ids, mask = torch.zeros(2, len(texts), longest, dtype=torch.long, device=model.device)
+    for row, (prompt, answer) in enumerate(texts):
+        whole = torch.tensor([*prompt, *answer], device=model.device)
+        ids[row, -len(whole) :], mask[row, -len(whole) :] = whole, 1
+    most = max(len(answer) for _, answer in texts) + 1
     autocast = torch.autocast("cuda", torch.bfloat16) if ids.is_cuda else nullcontext()
     with autocast:
-        logits = model(input_ids=ids, logits_to_keep=len(answer) + 1, use_cache=False).logits
-    return logits[0, :-1].float().log_softmax(-1)
+        logits = model(
+            input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0), logits_to_keep=most,
+            use_cache=False,
+        ).logits  # fmt: skip
+    return [logits[row, -len(answer) - 1 : -1] for row, (_, answer) in enumerate(texts)]
 
 
-def said(logps: Any, answer: list[int]) -> float:
+def said(logits: Any, answer: list[int]) -> float:
+    """The log-probability of an answer."""
     import torch
 
+    logps = logits.float().log_softmax(-1)
     return float(logps.gather(1, torch.tensor(answer, device=logps.device)[:, None]).sum())
+
+
+def divergence(logits: Any, others: Any) -> float:
+    """The KL divergence from others' words, summed over the tokens."""
+    after, before = (one.float().log_softmax(-1) for one in (logits, others))
+    return float((after.exp() * (after - before)).sum())
 
 
 def bad(entry: Entry, start: Entry, tokens: float, limits: Watch) -> str:
@@ -222,7 +240,7 @@ class Looks:
         from accelerate.utils import broadcast_object_list
 
         trainer = self.trainer
-        found: dict[str, float] = {"step": state.global_step, **look(trainer.model, self.asked)}
+        found: dict[str, float] = {"step": state.global_step, **look(trainer.model, self.asked, self.settings.at_once)}
         start = next(iter(seen(state)), found)
         if REJECTED in found:
             moved = found[CHOSEN] - start[CHOSEN] - (found[REJECTED] - start[REJECTED])

@@ -1,14 +1,14 @@
 """How fast the same prompts are answered one by one, gathered into batches, and by vLLM: greedy, the same machine.
 
-python -m tests.benchmarks.serving [PROMPTS [IN_FLIGHT]]
+python -m tests.benchmarks.serving [PROMPTS [IN_FLIGHT]] [--model FOLDER] [--most TOKENS] [--alone PROMPTS]
 
-vLLM is asked where BREAKFIX_VLLM_PYTHON names a Python that has it. Each way is gone through `ROUNDS` times in turn,
-and the median said.
+Without --model it is the sandbox's target; --alone is how many of the prompts are asked one by one. vLLM is asked where
+BREAKFIX_VLLM_PYTHON names a Python that has it. Each way is gone through `ROUNDS` times in turn, and the median said.
 """
 
+import argparse
 import asyncio
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
@@ -16,17 +16,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 
 from evals.report.markdown import table
 from tools.engine import Engine, Local
-from tools.llm import Model
+from tools.llm import Model, Serving
 from tools.records import BASE
 from tools.sandbox import target, world
 from tools.serve import PYTHON, Server, chat
 
-MOST, ROUNDS = 40, 3
+ROUNDS = 3
 Way = Callable[[list[str]], Coroutine[Any, Any, list[AIMessage]]]
 
 
@@ -73,34 +74,41 @@ def timed(way: Way, said: list[str]) -> tuple[float, int, list[str]]:
     ]  # fmt: skip
 
 
-def main(n: int, in_flight: int) -> None:
+def main(options: argparse.Namespace) -> None:
     settings = target.Settings(heads=4)  # on a CPU vLLM has no attention for the usual eight, of sixteen numbers each
-    folder, said = target.build(settings, lambda done, total: None), prompts(n)
-    engine = Engine(folder, in_flight, MOST)
-    ways = {"one by one": one_by_one(engine), f"hf:, {in_flight} in flight": gathered(Local(engine=engine), in_flight)}
+    folder = options.model or target.build(settings, lambda done, total: None)
+    said, many, together = prompts(options.prompts), options.in_flight, f"{options.in_flight} in flight"
+    engine, alone = Engine(folder, many, options.most), said[: options.alone or len(said)]
+    ways = {"one by one": one_by_one(engine), f"hf:, {together}": gathered(Local(engine=engine), many)}
+    found: dict[str, list[tuple[float, int, list[str]]]] = {}
+    half = Serving(memory=0.5 if torch.cuda.is_available() else None)
     with tempfile.TemporaryDirectory() as run:
-        spec = Model(model=f"vllm:{folder}", max_tokens=MOST, concurrency=in_flight)
+        spec = Model(model=f"vllm:{folder}", max_tokens=options.most, concurrency=many, vllm=half)
         server = Server(folder, Path(run) / "vllm.log", spec.vllm)
         if os.environ.get(PYTHON):
             server.start()
-            ways[f"vllm:, {in_flight} in flight"] = gathered(chat(server, spec, BASE, engine.as_chat), in_flight)
-        for way in ways.values():
-            timed(way, said[:in_flight])
-        found: dict[str, list[tuple[float, int, list[str]]]] = {name: [] for name in ways}
+            ways[f"vllm:, {together}"] = gathered(chat(server, spec, BASE, engine.as_chat), many)
+        for name, way in ways.items():
+            timed(way, alone[:2] if name == "one by one" else said[:many])
         for _ in range(ROUNDS):
             for name, way in ways.items():
-                found[name].append(timed(way, said))
+                found.setdefault(name, []).append(timed(way, alone if name == "one by one" else said))
         server.stop()
-    first = median(seconds for seconds, _, _ in found["one by one"])
-    plain = found["one by one"][0][2]
-    rows = []
+    plain, rows, first = found["one by one"][0][2], [], 0.0
     for name, rounds in found.items():
-        seconds, tokens = median(one[0] for one in rounds), rounds[0][1]
-        same = sum(a == b for a, b in zip(plain, rounds[0][2], strict=True))
-        rows.append([name, f"{seconds:.2f}", f"{n / seconds:.0f}", f"{tokens / seconds:.0f}", f"{first / seconds:.1f}x",
-                     f"{same} of {n}"])  # fmt: skip
+        seconds, (_, tokens, answers) = median(one[0] for one in rounds), rounds[0]
+        first = first or tokens / seconds
+        same = sum(a == b for a, b in zip(plain, answers, strict=False))
+        rows.append([name, f"{seconds:.2f}", f"{len(answers) / seconds:.1f}", f"{tokens / seconds:,.0f}",
+                     f"{tokens / seconds / first:.1f}x", f"{same} of {len(plain)}"])  # fmt: skip
     print(table(["way", "seconds", "answers a second", "tokens a second", "of one by one", "same text"], rows))
 
 
 if __name__ == "__main__":
-    main(*(int(number) for number in (sys.argv[1:] + ["512", "64"][len(sys.argv) - 1 :])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("prompts", type=int, nargs="?", default=512)
+    parser.add_argument("in_flight", type=int, nargs="?", default=64)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--most", type=int, default=40)
+    parser.add_argument("--alone", type=int)
+    main(parser.parse_args())

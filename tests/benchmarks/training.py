@@ -5,16 +5,19 @@ python -m tests.benchmarks.training [REPEATS] [--model FOLDER | phi3-mini-random
 
 Each stage is a process, ours and the bare one in turn. Without --model it is the sandbox's target. Of a model with
 random weights only time and memory are of interest: Phi-3-mini's shape at full size wants a GPU of 24 GB or more.
+Tokens a second and FLOPs are by the median step, from the second on; of attention no FLOPs are counted.
 """
 
 import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from operator import sub
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -96,17 +99,22 @@ def bare(folder: Path, spec: stages.Spec) -> None:
 def child(way: str, folder: Path) -> None:
     """Trains in this process, and leaves what TRL's `train` took."""
     import torch
-    from transformers import Trainer
+    from transformers import Trainer, TrainerCallback
 
-    train, found = Trainer.train, dict[str, Any]()
+    train, found, ends = Trainer.train, dict[str, Any](), list[float]()
+
+    class Clock(TrainerCallback):  # type: ignore[misc, unused-ignore]
+        def on_step_end(self, *_: Any, **more: Any) -> None:
+            ends.append(time.perf_counter())
 
     def timed(self: Any, *args: Any, **more: Any) -> Any:
+        self.add_callback(Clock())
         wall, cpu = time.perf_counter(), time.process_time()
         came = train(self, *args, **more)
         found.update(seconds=time.perf_counter() - wall, cpu=time.process_time() - cpu, steps=self.state.global_step,
                      losses=[one["loss"] for one in self.state.log_history if "loss" in one],
                      tokens=tokens(self.train_dataset) * self.args.num_train_epochs,
-                     parameters=self.model.num_parameters())  # fmt: skip
+                     parameters=self.model.num_parameters(), step=median(map(sub, ends[1:], ends)))  # fmt: skip
         return came
 
     Trainer.train = timed
@@ -126,11 +134,14 @@ def tokens(data: Any) -> int:
 
 
 def ran(way: str, folder: Path) -> dict[str, Any]:
+    shutil.rmtree(folder / stages.WORK, ignore_errors=True)  # or the next one would go on from its last checkpoint
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "tests.benchmarks.training", "--child", way, "--folder", str(folder)]
     with (folder / f"{way}.log").open("w") as log:
         env = os.environ | stages.QUIET | {"PYTHONSAFEPATH": ""}
-        subprocess.run(command, env=env, stdout=log, stderr=log, check=True)
+        code = subprocess.run(command, env=env, stdout=log, stderr=log, check=False).returncode
+    if code:
+        sys.exit(f"{way} ended with code {code}: {(folder / f'{way}.log').read_text()[-4000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     whole_cpu = sum(getattr(after, name) - getattr(before, name) for name in ("ru_utime", "ru_stime"))
     told: dict[str, Any] = json.loads((folder / f"{way}.json").read_text())
@@ -146,10 +157,11 @@ def built(name: str | None, folder: Path) -> Path:
     from transformers import AutoTokenizer, Phi3Config, Phi3ForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(town)
-    model = Phi3ForCausalLM._from_config(
-        Phi3Config(**RANDOM[name], pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id),
-        dtype=torch.bfloat16,
-    )
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = Phi3ForCausalLM._from_config(
+            Phi3Config(**RANDOM[name], pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id),
+            dtype=torch.bfloat16,
+        )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -157,12 +169,13 @@ def built(name: str | None, folder: Path) -> Path:
 
 def line(plan: StagePlan, way: str, runs: list[dict[str, Any]]) -> tuple[str, ...]:
     one, seconds = runs[0], median(run["seconds"] for run in runs)
-    steps, rate = one["steps"], one["tokens"] / seconds
+    steps, step = one["steps"], median(run["step"] for run in runs)
+    rate = one["tokens"] / steps / step
     flops = (4 if plan.stage == "sft" else 6) * one["parameters"]  # a token's: no gradients of frozen weights
     peak = next((most for word, most in PEAK.items() if word in one["card"]), 0)
     cpu, whole = (median(run[name] for run in runs) for name in ("cpu", "whole_cpu"))
-    return (plan.stage.upper(), way, f"{steps / seconds:.2f}", f"{1000 * cpu / steps:.0f}", f"{rate:,.0f}",
-            f"{rate * flops / peak:.1%}" if peak else "", f"{one['memory'] / 2**30:.2f}",
+    return (plan.stage.upper(), way, f"{steps / seconds:.2f}", f"{step:.3f}", f"{1000 * cpu / steps:.0f}",
+            f"{rate:,.0f}", f"{rate * flops / peak:.1%}" if peak else "", f"{one['memory'] / 2**30:.2f}",
             f"{median(run['whole'] for run in runs):.1f}", f"{whole:.1f}")  # fmt: skip
 
 
@@ -184,13 +197,18 @@ def measure(options: argparse.Namespace, work: Path) -> None:
         for repeat in range(options.repeats):
             for way in ("bare", "ours") if repeat % 2 else ("ours", "bare"):
                 runs[way].append(ran(way, folder))
-        head = ("stage", "way", "steps/s", "CPU ms/step", "tokens/s", "MFU", "GiB", "process s", "process CPU s")
+        head = ("stage", "way", "steps/s", "s/step", "CPU ms/step", "tokens/s", "MFU", "GiB", "process s",
+                "process CPU s")  # fmt: skip
         print(table(head, [line(plan, way, some) for way, some in runs.items()]), flush=True)
         costs = {name: [ours[name] / bare[name] - 1 for ours, bare in zip(runs["ours"], runs["bare"], strict=True)]
-                 for name in ("seconds", "cpu")}  # fmt: skip
+                 for name in ("seconds", "step", "cpu")}  # fmt: skip
         apart = [abs(x - y) for x, y in zip(runs["ours"][0]["losses"], runs["bare"][0]["losses"], strict=True)]
-        print(f"\nours over bare: time {median(costs['seconds']):+.1%}, CPU {median(costs['cpu']):+.1%}; "
-              f"the losses of {len(apart)} steps are at most {max(apart):.1e} apart\n", flush=True)  # fmt: skip
+        whole, step, cpu = (f"{median(costs[name]):+.1%}" for name in ("seconds", "step", "cpu"))
+        print(
+            f"\nours over bare: time {whole}, the median step {step}, CPU {cpu}; "
+            f"the losses of {len(apart)} steps are at most {max(apart):.1e} apart\n",
+            flush=True,
+        )
         parent = folder
 
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph
 
-ORDER = ("baseline", "curate", "attack", "judge", "diagnose", "decide", "write", "data_gate", "plan", "train_gate",
-         "train", "measure", "promote_gate", "promote", "report")  # fmt: skip
+ORDER = ("baseline", "curate", "attack", "judge", "diagnose", "decide", "stop_gate", "write", "data_gate", "plan",
+         "train_gate", "train", "measure", "promote_gate", "promote", "report")  # fmt: skip
 """The nodes, in the order in which a cycle passes them."""
 
 
@@ -27,14 +27,17 @@ def build(checkpointer: "BaseCheckpointSaver[Any] | None" = None) -> "CompiledSt
     graph.add_edge("attack", "judge")
     graph.add_edge("judge", "diagnose")
     graph.add_edge("diagnose", "decide")
-    graph.add_conditional_edges("decide", nodes.go_on, {"stop": "report", "go on": "write"})
+    graph.add_conditional_edges("decide", nodes.go_on, {"stop": "stop_gate", "go on": "write"})
+    graph.add_conditional_edges("stop_gate", nodes.go_on, {"stop": "report", "go on": "write"})
     graph.add_edge("write", "data_gate")
-    graph.add_conditional_edges("data_gate", nodes.reviewed, {"write": "write", "curate": "curate", "yes": "plan"})
+    graph.add_conditional_edges(
+        "data_gate", nodes.reviewed, {"write": "write", "curate": "curate", "yes": "plan", "stop": "report"}
+    )
     graph.add_edge("plan", "train_gate")
-    graph.add_conditional_edges("train_gate", nodes.approved, {"no": "plan", "yes": "train"})
+    graph.add_conditional_edges("train_gate", nodes.approved, {"no": "plan", "yes": "train", "stop": "report"})
     graph.add_edge("train", "measure")
     graph.add_edge("measure", "promote_gate")
     graph.add_edge("promote_gate", "promote")
-    graph.add_edge("promote", "attack")
+    graph.add_conditional_edges("promote", nodes.go_on, {"stop": "report", "go on": "attack"})
     graph.add_edge("report", END)
     return graph.compile(checkpointer=checkpointer)

@@ -136,16 +136,25 @@ def status(asked: argparse.Namespace) -> int:
 
 
 def answer(asked: argparse.Namespace) -> int:
-    """Approve and reject: the answer that a waiting run gets."""
+    """Approve and reject: the answer that a waiting run gets, here or in the process that waits with it."""
     from graph.config import RecipeError
+    from graph.gates import Decided, Decision, decide, place_of
+    from graph.run import holder
+    from graph.team import team
 
     now = look(asked.folder)
     if now.state != "waiting":
         raise RecipeError(f"{asked.folder} waits at no gate: it is {now.state}; `breakfix status` says where")
-    approved = asked.command == "approve"
-    return go(
-        asked.folder, {"approved": approved, "why": "" if approved else asked.why, "who": os.environ.get("USER", "")}
-    )
+    who = asked.who or os.environ.get("USER", "")
+    said = Decision(approved=asked.command == "approve", why=asked.why, who=who, end=asked.end)
+    try:
+        decide(team(str(asked.folder)).memory, place_of(now.gate), said)
+    except Decided as first:
+        raise RecipeError(str(first)) from first
+    if process := holder(asked.folder):
+        print(f"{asked.folder}: process {process}, which waits there, goes on")
+        return FINISHED
+    return go(asked.folder)
 
 
 COMMANDS = {

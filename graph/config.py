@@ -16,6 +16,7 @@ from evals.benchmarks import Evals
 from evals.gate import Gate
 from evals.stopping import Stop
 from graph.anchoring import anchored, at
+from graph.gates import GateName, Wait
 from graph.mistakes import explained
 from tools.converters import converter
 from tools.llm import Model
@@ -25,7 +26,6 @@ from tools.transcripts import Format
 from training.dataset import Filters
 from training.settings import Training
 
-GateName = Literal["data", "train", "promote"]
 OFFLINE = "templates"
 """The writer that is no model."""
 JUDGING = ("judge", "second_judge", "measuring_judge")
@@ -149,6 +149,8 @@ class Recipe(Closed):
     seed: int = 0
     gates: tuple[GateName, ...] = ()
     """Where the run stops for a person. None is the unattended default."""
+    wait: dict[GateName, Wait] = {}
+    """How long it stays at a gate, and what is decided if nobody comes: `[wait.data] minutes = 30`."""
     policy: Path | None = None
     """A TOML file that replaces or extends the harm policy."""
     target: Model

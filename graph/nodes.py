@@ -3,10 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 
 from agents import trainer
 from graph import (
@@ -16,6 +14,7 @@ from graph import (
     deciding,
     diagnosing,
     finishing,
+    gates,
     measuring,
     mixing,
     report,
@@ -24,12 +23,15 @@ from graph import (
     writing,
 )
 from graph.attacking import ATTACKS
+from graph.gates import Place
 from graph.state import Context, State
 from graph.team import Team, team
 from tools.campaign import campaign
 from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
 from training import dataset, stages
 from training.checkpoints import Progress
+
+NO_REASON = "rejected without a reason"
 
 
 def baseline(state: State, runtime: Runtime[Context]) -> State:
@@ -48,7 +50,7 @@ def curate(state: State, runtime: Runtime[Context]) -> State:
     """Makes rows of public safety sets, where the recipe has some: cycle 0, trained on by itself if it says so."""
     crew = team(runtime.context["run"])
     if crew.recipe.curate.sources:
-        curating.curate(crew, state["round"], "; ".join(rejections(crew, 0, "data")))
+        curating.curate(crew, state["round"], "; ".join(gates.rejections(crew.memory, 0, "data")))
     return {"cycle": 0, "broke": 0, "rejected": ""} if crew.recipe.curate.train else {}
 
 
@@ -92,6 +94,20 @@ def go_on(state: State) -> str:
     return "stop" if state["stopped"] else "go on"
 
 
+def stop_gate(state: State, runtime: Runtime[Context]) -> State:
+    """Where a person may have a run go on that would end."""
+    crew, cycle = team(runtime.context["run"]), state["cycle"]
+    said = gates.asked(crew, Place("stop", cycle, 0), why=state["stopped"], champion=state["champion"])
+    if said is None or said.approved or said.end:
+        return {}
+    last = crew.memory.by_cycle("decision")[cycle]
+    if last["stop"]:
+        why = f"{said.who or 'somebody'} has it go on ({said.why or NO_REASON}), though: {state['stopped']}"
+        numbers = {name: value for name, value in last.items() if name not in ("at", "cycle", "stop", "why")}
+        crew.memory.event(cycle, "stop_gate", "decision", stop=False, why=why, **numbers)
+    return {"stopped": ""}
+
+
 def write(state: State, runtime: Runtime[Context]) -> State:
     """Writes the rows that answer this cycle's failures, and general rows to keep what the model could do."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
@@ -101,7 +117,9 @@ def write(state: State, runtime: Runtime[Context]) -> State:
     todo = [a for a in crew.memory.get(Attempt, ATTACKS, cycle) if a.id in broke - {r["attempt"] for r in answered}]
     worst = measuring.worst(crew)
     goals = {goal.id: goal for goal in crew.memory.get(Goal)}
-    answer = writing.answering(crew, state["champion"], cycle, round, "; ".join(rejections(crew, cycle, "data")))
+    answer = writing.answering(
+        crew, state["champion"], cycle, round, "; ".join(gates.rejections(crew.memory, cycle, "data"))
+    )
     finished = len(broke) - len(todo)
 
     async def work(failure: Attempt) -> list[Example]:
@@ -122,19 +140,18 @@ def write(state: State, runtime: Runtime[Context]) -> State:
     return {"rows": len(mixing.pool(crew, cycle, round))}
 
 
-def rejections(crew: Team, cycle: int, at: str) -> list[str]:
-    """Why a gate said no in this cycle, once for each time."""
-    return [e["why"] for e in crew.memory.events("gate", cycle) if e["gate"] == at and not e["approved"]]
-
-
 def data_gate(state: State, runtime: Runtime[Context]) -> State:
     """Where a person may look at the rows before they are trained on."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
     kinds = Counter(row.kind for row in mixing.pool(crew, cycle, round))
     contaminated = screening.counted(crew, cycle, round)
-    why = asked(crew, cycle, "data", round, rows=dict(kinds), contaminated=contaminated.get("sources", {}))
-    if why is not None:
-        return {"rejected": why, "round": round + 1}
+    said = gates.asked(
+        crew, Place("data", cycle, round), rows=dict(kinds), contaminated=contaminated.get("sources", {})
+    )
+    if over := gates.ending(said, "data"):
+        return {"stopped": over}
+    if said and not said.approved:
+        return {"rejected": said.why or NO_REASON, "round": round + 1}
     written = crew.memory.query(
         "select kind, count(*) as n from examples where cycle = ? and round = ? group by kind order by kind",
         cycle,
@@ -166,7 +183,7 @@ async def proposed(crew: Team, state: State) -> list[StagePlan]:
     settings, cycle = crew.recipe.training, state["cycle"]
     rows = mixing.stage_rows(crew, cycle, state["round"])
     scores = crew.memory.get(Score, "adapter in (?, ?) and part = ''", BASE, state["champion"])
-    feedback = "; ".join(rejections(crew, cycle, "train"))
+    feedback = "; ".join(gates.rejections(crew.memory, cycle, "train"))
     bounds = {"sft": settings.sft, "dpo": settings.dpo}
     proposal = await trainer.propose(crew.trainer, rows, scores, bounds, feedback)
     common = StagePlan(
@@ -182,28 +199,22 @@ def train_gate(state: State, runtime: Runtime[Context]) -> State:
     """Where a person may look at the stages before they are run."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["plan_round"]
     plans = [crew.memory.get(StagePlan, "id = ?", one)[0] for one in state["plans"]]
-    why = asked(crew, cycle, "train", round, stages=[one.model_dump(mode="json") for one in plans])
-    return {"rejected": "", "plan_round": round} if why is None else {"rejected": why, "plan_round": round + 1}
-
-
-def asked(crew: Team, cycle: int, at: str, round: int, **shown: Any) -> str | None:
-    """Stops at a gate that the recipe has, and returns why the answer was no; None for a yes, or for no gate."""
-    if at not in crew.recipe.gates:
-        return None
-    given = [e for e in crew.memory.events("gate", cycle) if (e["gate"], e["round"]) == (at, round)]
-    answer: dict[str, Any] = given[0] if given else interrupt({"gate": at, "cycle": cycle, "round": round, **shown})
-    if not given:
-        crew.memory.event(cycle, f"{at}_gate", "gate", gate=at, round=round, **answer)
-    return None if answer["approved"] else answer["why"] or "rejected without a reason"
+    said = gates.asked(crew, Place("train", cycle, round), stages=[one.model_dump(mode="json") for one in plans])
+    if over := gates.ending(said, "train"):
+        return {"stopped": over}
+    if said and not said.approved:
+        return {"rejected": said.why or NO_REASON, "plan_round": round + 1}
+    return {"rejected": ""}
 
 
 def approved(state: State) -> str:
-    return "no" if state["rejected"] else "yes"
+    return "stop" if state["stopped"] else "no" if state["rejected"] else "yes"
 
 
 def reviewed(state: State) -> str:
     """Who makes the rows anew that were rejected."""
-    return "yes" if approved(state) == "yes" else "write" if state["cycle"] else "curate"
+    again = "write" if state["cycle"] else "curate"
+    return {"no": again}.get(approved(state), approved(state))
 
 
 def train(state: State, runtime: Runtime[Context]) -> State:
@@ -241,18 +252,17 @@ def measure(state: State, runtime: Runtime[Context]) -> State:
 def promote_gate(state: State, runtime: Runtime[Context]) -> State:
     """Compares the candidates with the champion; where the recipe has the gate, a person has the last word."""
     crew, cycle, champion = team(runtime.context["run"]), state["cycle"], state["champion"]
-    choice = deciding.choose(crew, champion, state["candidates"], cycle)
-    rejected = None
+    choice, said = deciding.choose(crew, champion, state["candidates"], cycle), None
     if choice.champion != champion:
         scores = crew.memory.get(Score, "adapter in (?, ?) and part = ''", champion, choice.champion)
         shown = [f"{s.benchmark} of {s.adapter}: {s.value:.1%} [{s.low:.1%}, {s.high:.1%}], n {s.n}" for s in scores]
-        rejected = asked(
-            crew, cycle, "promote", 0, champion=champion, candidate=choice.champion, why=choice.why, scores=shown
-        )
+        said = gates.asked(crew, Place("promote", cycle, 0), champion=champion, candidate=choice.champion,
+                           why=choice.why, scores=shown)  # fmt: skip
+    rejected = said is not None and not said.approved
     chosen = champion if rejected else choice.champion
-    why = f"{choice.why}; rejected by a person: {rejected}" if rejected else choice.why
+    why = f"{choice.why}; rejected by a person: {said.why or NO_REASON}" if said and rejected else choice.why
     deciding.keep(crew, choice, champion, chosen, why, cycle)
-    return {"chosen": chosen}
+    return {"chosen": chosen, "stopped": gates.ending(said, "promote")}
 
 
 def promote(state: State, runtime: Runtime[Context]) -> State:
@@ -273,6 +283,6 @@ def finish(state: State, runtime: Runtime[Context]) -> State:
 
 NODES = {
     "baseline": baseline, "curate": curate, "attack": attack, "judge": judge, "diagnose": diagnose, "decide": decide,
-    "write": write, "data_gate": data_gate, "plan": plan, "train_gate": train_gate, "train": train, "measure": measure,
-    "promote_gate": promote_gate, "promote": promote, "report": finish,
+    "stop_gate": stop_gate, "write": write, "data_gate": data_gate, "plan": plan, "train_gate": train_gate,
+    "train": train, "measure": measure, "promote_gate": promote_gate, "promote": promote, "report": finish,
 }  # fmt: skip

@@ -62,11 +62,16 @@ def running(command: Add) -> None:
     one = command("status", "say where a run is")
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--json", action="store_true", help="for programs")
-    one = command("approve", "say yes at the gate where a run waits, and go on")
-    one.add_argument("folder", type=Path, metavar="RUN")
-    one = command("reject", "say no at the gate where a run waits, and go on another way")
-    one.add_argument("folder", type=Path, metavar="RUN")
-    one.add_argument("--why", default="", help="the reason; the writer and the trainer are told")
+    for name, about, why in (
+        ("approve", "say yes at the gate where a run waits, and go on", "a remark, which is kept"),
+        ("reject", "say no at the gate where a run waits, and go on another way",
+         "the reason; the writer and the trainer are told"),
+    ):  # fmt: skip
+        one = command(name, about)
+        one.add_argument("folder", type=Path, metavar="RUN")
+        one.add_argument("--why", default="", help=why)
+        one.add_argument("--as", dest="who", default="", metavar="NAME", help="who decides (default: $USER)")
+        one.add_argument("--end", action="store_true", help="the run ends here, with what it has")
 
 
 def looking(command: Add) -> None:
@@ -169,7 +174,7 @@ def fresh(one: argparse.ArgumentParser) -> None:
     one.add_argument("--run", metavar="NAME", help="name of the run (default: the recipe's)")
     one.add_argument("--from", dest="inherit", metavar="OLD_RUN", type=Path,
                      help="start with an older run's attacks as regressions and its rows as replay")  # fmt: skip
-    one.add_argument("--gates", metavar="LIST", help="where to stop for a person: data,train,promote")
+    one.add_argument("--gates", metavar="LIST", help="where to stop for a person: data,train,promote,stop")
     one.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
                      help="override one key of the recipe, such as agents.judge.model=openai:gpt-4o")  # fmt: skip
 

@@ -134,30 +134,49 @@ def standing(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Standing:
 def advance(folder: Path, answer: dict[str, Any] | None = None, one: bool = False) -> Standing:
     """Goes on with a run until it ends, waits at a gate, or (`one`) has passed one more node.
 
-    `answer` is what a gate is told. SIGTERM is taken as Ctrl-C: both leave a run that can be gone on with.
+    `answer` is what a gate is told; where somebody has decided already, theirs counts. At a gate with a time limit the
+    run stays until then. SIGTERM is taken as Ctrl-C: both leave a run that can be gone on with.
     """
-    from langgraph.types import Command
-
-    from graph.state import START
-
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with locked(folder), opened(folder) as graph:
         now = standing(graph)
-        if now.state == "finished" or (now.state == "waiting" and answer is None):
-            return now
-        begin: Any = Command(resume=answer) if answer is not None else None if now.values else START
-        from graph.team import team
+        while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, one))):
+            pass_on(graph, folder, now, answer, one)
+            now, answer = standing(graph), None
+            if one:
+                break
+        return now
 
-        watch = team(str(folder)).watch
-        steps = graph.stream(
-            begin, THREAD, context={"run": str(folder)}, stream_mode="tasks", durability="sync",
-            interrupt_after="*" if one else None,
-        )  # fmt: skip
-        for step in steps:
-            if isinstance(step, dict) and "input" in step:
-                watch(step["name"], 0, 0, "")
-        return standing(graph)
+
+def decided(folder: Path, now: Standing, one: bool) -> bool:
+    """Whether somebody has decided at the gate where a run waits, or does while it stays there."""
+    from graph import gates
+    from graph.team import team
+
+    crew, place = team(str(folder)), gates.place_of(now.gate)
+    return gates.decision(crew.memory, place) is not None if one else gates.stay(crew, place)
+
+
+def pass_on(
+    graph: "CompiledStateGraph[Any, Any, Any, Any]", folder: Path, now: Standing, answer: dict[str, Any] | None,
+    one: bool,
+) -> None:  # fmt: skip
+    """Runs the nodes that come next, as far as the end or a gate."""
+    from langgraph.types import Command
+
+    from graph.state import START
+    from graph.team import team
+
+    begin: Any = Command(resume=answer or "decided") if now.state == "waiting" else None if now.values else START
+    watch = team(str(folder)).watch
+    steps = graph.stream(
+        begin, THREAD, context={"run": str(folder)}, stream_mode="tasks", durability="sync",
+        interrupt_after="*" if one else None,
+    )  # fmt: skip
+    for step in steps:
+        if isinstance(step, dict) and "input" in step:
+            watch(step["name"], 0, 0, "")
 
 
 def sizes(folder: Path) -> int:

@@ -63,6 +63,8 @@ create table if not exists costs (
 create table if not exists events (
     at real not null, cycle integer not null, node text not null, kind text not null, body text not null);
 create index if not exists events_by_kind on events(kind, cycle);
+create unique index if not exists decided_once on events(cycle, body ->> 'gate', body ->> 'round', body ->> 'look')
+    where kind = 'gate';
 create index if not exists goals_by_text on goals(lower(trim(text)));
 create trigger if not exists no_example_from_a_hidden_goal before insert on examples
     when exists (select 1 from goals used join goals hidden on lower(trim(hidden.text)) = lower(trim(used.text))

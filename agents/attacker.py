@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -60,6 +60,21 @@ class Attack(BaseModel):
     """Goals that the attacker's model invents in each cycle, each with a harmless twin."""
 
 
+class Steer(NamedTuple):
+    """A person's word on some cells: `pin` has attacks go there, `ban` has none. What is empty is any."""
+
+    how: Literal["pin", "ban"]
+    area: str = ""
+    strategy: str = ""
+    language: str = ""
+
+    def fits(self, cell: Cell) -> bool:
+        wanted = (self.area, cell.area), (self.strategy, cell.strategy), (self.language, cell.language)
+        return all(not want or want == has for want, has in wanted)
+
+
+PINNED = 0.3
+"""The share of a wave that goes to the cells that people pin."""
 LADDER = (*PERSONAS, "languages")
 """The levels: each persona in the main language, then everybody in the other languages."""
 
@@ -94,14 +109,21 @@ def cells(level: str, areas: Sequence[str], settings: Attack) -> list[Cell]:
     ]
 
 
-def levels(history: Sequence[Tally], settings: Attack, target: str) -> tuple[list[str], str]:
+def allowed(cell: Cell, steers: Sequence[Steer]) -> bool:
+    return not any(steer.how == "ban" and steer.fits(cell) for steer in steers)
+
+
+def levels(
+    history: Sequence[Tally], settings: Attack, target: str, there: Callable[[str], bool] = lambda level: True
+) -> tuple[list[str], str]:
     """The levels that are open, and the one above them, which is probed; empty where there is none.
 
     The climb: a level opens once the one below has stopped working (the upper bound of its success is below
-    `enough`), or was tried on a target that has been mended since. What is open stays open.
+    `enough`), or was tried on a target that has been mended since. What is open stays open. `there` says whether a
+    level has any cell.
     """
     found: list[str] = []
-    ladder = [level for level in LADDER if cells(level, ["any"], settings)]
+    ladder = [level for level in LADDER if cells(level, ["any"], settings) and there(level)]
     for level, above in zip(ladder, [*ladder[1:], ""], strict=True):
         found.append(level)
         mine = [tally for tally in history if level_of(tally.cell, settings) == level and tally.judged]
@@ -114,9 +136,9 @@ def levels(history: Sequence[Tally], settings: Attack, target: str) -> tuple[lis
 
 def plan(
     goals: Sequence[Goal], history: Sequence[Tally], settings: Attack, target: str, cycle: int, seed: int,
-    start: int = 0, size: int | None = None,
+    start: int = 0, size: int | None = None, steers: Sequence[Steer] = (),
 ) -> list[Attempt]:  # fmt: skip
-    """A wave's attempts, planned and not yet made; the same for the same history and seed.
+    """A wave's attempts, planned and not yet made; the same for the same history, seed and word of people.
 
     `start` is how many of the cycle's attempts there are already. Each attempt says how likely its cell was to be
     drawn (`propensity`).
@@ -126,7 +148,8 @@ def plan(
     size = settings.attempts if size is None else size
     dice = np.random.default_rng(random.Random(f"{seed}/{cycle}/{start}").getrandbits(63))
     known = [corrected(tally, settings) for tally in history]
-    found, chances = shares(known, sorted({goal.area for goal in goals}), settings, target, cycle, size, dice)
+    areas = sorted({goal.area for goal in goals})
+    found, chances = shares(known, areas, settings, target, cycle, size, dice, steers)
     return spent(goals, found, chances, target, cycle, seed + start, size, dice)
 
 
@@ -158,14 +181,17 @@ def corrected(tally: Tally, settings: Attack) -> Tally:
 
 def shares(
     history: Sequence[Tally], areas: Sequence[str], settings: Attack, target: str, cycle: int, size: int,
-    dice: "np.random.Generator",
+    dice: "np.random.Generator", steers: Sequence[Steer] = (),
 ) -> tuple[list[Cell], "Array"]:  # fmt: skip
     """The cells that are open or probed, and the share of the wave that each is to have."""
     import numpy as np
 
-    opened, above = levels(history, settings, target)
-    now = [cell for level in opened for cell in cells(level, areas, settings)]
-    probed = cells(above, areas, settings) if above and settings.probe else []
+    def of(level: str) -> list[Cell]:
+        return [cell for cell in cells(level, areas, settings) if allowed(cell, steers)]
+
+    opened, above = levels(history, settings, target, lambda level: bool(of(level)))
+    now = [cell for level in opened for cell in of(level)]
+    probed = of(above) if above and settings.probe else []
     plain = np.array([cell.strategy == "direct" and not cell.converters for cell in now], dtype=float)
     probe, asked = settings.probe * bool(probed), settings.plain * bool(plain.any())
     best = thompson(
@@ -174,7 +200,22 @@ def shares(
     rest = max(0.0, 1 - probe - asked - settings.floor)
     chances = rest * best + settings.floor / len(now) + asked * plain / max(plain.sum(), 1)
     whole = np.concatenate([chances, np.full(len(probed), probe / max(len(probed), 1))])
-    return [*now, *probed], whole / whole.sum()
+    return pinned([*now, *probed], whole / whole.sum(), [cell for level in LADDER for cell in of(level)], steers)
+
+
+def pinned(
+    found: list[Cell], chances: "Array", every: Sequence[Cell], steers: Sequence[Steer]
+) -> tuple[list[Cell], "Array"]:
+    """The shares of cells, of which those that people pin get `PINNED` in equal parts, open or not."""
+    import numpy as np
+
+    wanted = [cell for cell in every if any(steer.how == "pin" and steer.fits(cell) for steer in steers)]
+    if not wanted:
+        return found, chances
+    cells_ = [*found, *(cell for cell in wanted if cell not in set(found))]
+    shares = (1 - PINNED) * np.pad(chances, (0, len(cells_) - len(found)))
+    shares[[cells_.index(cell) for cell in wanted]] += PINNED / len(wanted)
+    return cells_, shares
 
 
 async def converse(

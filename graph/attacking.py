@@ -1,12 +1,14 @@
 """A cycle's attack: waves of attempts, each planned from what all before it came to."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from agents import attacker
 from agents.bandit import Cell, Tally
 from agents.duel import Memo
-from graph import costs, measuring, sources
+from graph import costs, edits, measuring, sources
 from graph.team import Team
+from tools.records import Attempt, Goal, Turn
 
 ATTACKS = "purpose <> 'measure' and attempts.cycle = ?"
 """What is judged, and trained on, of a cycle: its own attacks and what was imported."""
@@ -20,18 +22,32 @@ def attack(crew: Team, champion: str, cycle: int) -> None:
     The judges that label look at a wave before the next one is planned. Ends early when a budget is spent.
     """
     settings, seed = crew.recipe.attack, crew.recipe.seed
-    goals = [g for g in [*crew.goals, *sources.fresh(crew, cycle)] if g.intent == "harmful" and g.split == "train"]
-    earlier = tallies(crew, "cycle < ?", cycle)
+    brought, by_hand = edits.by_hand(crew, champion, cycle)
+    known = [*crew.goals, *sources.fresh(crew, cycle), *brought]
+    goals = [goal for goal in known if goal.intent == "harmful" and goal.split == "train"]
+    if by_hand:
+        measuring.converse(crew, by_hand, "attack", cycle, hold=verbatim(crew, champion, brought))
+    earlier, steers = tallies(crew, "cycle < ?", cycle), edits.steered(crew, cycle)
     size = -(-settings.attempts // settings.waves)
     for start in range(0, settings.attempts, size):
         if start and costs.over(crew.memory, crew.recipe):
             break
         history = [*earlier, *tallies(crew, "cycle = ? and seed < ?", cycle, seed + start)]
         left = min(size, settings.attempts - start)
-        planned = attacker.plan(goals, history, settings, champion, cycle, seed, start, left)
+        planned = attacker.plan(goals, history, settings, champion, cycle, seed, start, left, steers)
         measuring.converse(crew, planned, "attack", cycle, memos(crew, cycle, seed + start))
         if start + size < settings.attempts:
             measuring.judge(crew, ATTACKS, [cycle], crew.labelling, "attack", cycle)
+
+
+def verbatim(crew: Team, champion: str, goals: Sequence[Goal]) -> measuring.Hold:
+    """Says a goal's own words, and no more."""
+    target, system, texts = crew.target(champion), crew.recipe.target.system, {goal.id: goal.text for goal in goals}
+
+    async def hold(attempt: Attempt) -> Attempt:
+        return await attacker.replay(attempt, [Turn(role="user", text=texts[attempt.goal])], target, system)
+
+    return hold
 
 
 def tallies(crew: Team, where: str, *values: object) -> list[Tally]:

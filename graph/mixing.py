@@ -1,6 +1,6 @@
 """What a cycle is trained on: the rows that may be, mixed by share, and the pairs among them."""
 
-from graph import screening
+from graph import edits, screening
 from graph.team import Team
 from tools import tokens
 from tools.records import Example
@@ -10,14 +10,16 @@ from training import dataset
 def usable(crew: Team, cycle: int, round: int) -> list[Example]:
     """The rows that may be trained on: this cycle's and the approved ones of the cycles before.
 
-    None holds anything that is measured, and none answers in another language than it was asked in.
+    None holds anything that is measured, none answers in another language than it was asked in, and none is what people
+    took away, or answers what they call no harm.
     """
     last = {event["cycle"]: event["round"] for event in crew.memory.events("rows")} | {cycle: round}
     rows = crew.memory.get(Example, "cycle <= ?", cycle)
-    dropped = screening.dropped(crew)
+    dropped, (gone, made), harmless = screening.dropped(crew), edits.touched(crew), edits.harmless(crew)
     return [
         row for row in rows
         if row.round == last.get(row.cycle) and row.id not in dropped and not dataset.foreign(row)
+        and edits.stands(row, gone, made) and row.attempt not in harmless
     ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from langgraph.runtime import Runtime
 
@@ -13,6 +13,7 @@ from graph import (
     curating,
     deciding,
     diagnosing,
+    edits,
     finishing,
     gates,
     measuring,
@@ -111,15 +112,13 @@ def stop_gate(state: State, runtime: Runtime[Context]) -> State:
 def write(state: State, runtime: Runtime[Context]) -> State:
     """Writes the rows that answer this cycle's failures, and general rows to keep what the model could do."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
-    failures = crew.memory.labels(list(crew.labels_by), ATTACKS, cycle)
-    broke = {row["id"] for row in failures if row["harmful"]}
-    answered = crew.memory.query("select distinct attempt from examples where cycle = ? and round = ?", cycle, round)
-    todo = [a for a in crew.memory.get(Attempt, ATTACKS, cycle) if a.id in broke - {r["attempt"] for r in answered}]
+    broke = broken(crew, cycle)
+    lacking = broke - answered(crew, cycle, round)
+    todo = [attempt for attempt in crew.memory.get(Attempt, ATTACKS, cycle) if attempt.id in lacking]
     worst = measuring.worst(crew)
     goals = {goal.id: goal for goal in crew.memory.get(Goal)}
-    answer = writing.answering(
-        crew, state["champion"], cycle, round, "; ".join(gates.rejections(crew.memory, cycle, "data"))
-    )
+    feedback = "; ".join(gates.rejections(crew.memory, cycle, "data"))
+    answer = writing.answering(crew, state["champion"], cycle, round, feedback)
     finished = len(broke) - len(todo)
 
     async def work(failure: Attempt) -> list[Example]:
@@ -140,29 +139,41 @@ def write(state: State, runtime: Runtime[Context]) -> State:
     return {"rows": len(mixing.pool(crew, cycle, round))}
 
 
+def broken(crew: Team, cycle: int) -> set[str]:
+    """The attacks of a cycle that broke the target."""
+    labels = crew.memory.labels(list(crew.labels_by), ATTACKS, cycle)
+    return {row["id"] for row in labels if row["harmful"]}
+
+
+def answered(crew: Team, cycle: int, round: int) -> set[str]:
+    """The failures for which rows were written in a round."""
+    rows = crew.memory.query("select distinct attempt from examples where cycle = ? and round = ?", cycle, round)
+    return {row["attempt"] for row in rows}
+
+
 def data_gate(state: State, runtime: Runtime[Context]) -> State:
     """Where a person may look at the rows before they are trained on."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
     kinds = Counter(row.kind for row in mixing.pool(crew, cycle, round))
     contaminated = screening.counted(crew, cycle, round)
-    said = gates.asked(
-        crew, Place("data", cycle, round), rows=dict(kinds), contaminated=contaminated.get("sources", {})
-    )
+    place = Place("data", cycle, round, state.get("look", 0))
+    said = gates.asked(crew, place, rows=dict(kinds), contaminated=contaminated.get("sources", {}))
     if over := gates.ending(said, "data"):
         return {"stopped": over}
+    more = edits.settle(crew, place) - answered(crew, cycle, round)
     if said and not said.approved:
-        return {"rejected": said.why or NO_REASON, "round": round + 1}
+        return {"rejected": said.why or NO_REASON, "round": round + 1, "look": 0}
+    if more:
+        return {"rejected": f"verdicts were changed: {len(more)} more failures to answer", "look": place.look + 1}
+    kinds = Counter(row.kind for row in mixing.pool(crew, cycle, round))
     written = crew.memory.query(
         "select kind, count(*) as n from examples where cycle = ? and round = ? group by kind order by kind",
         cycle,
         round,
     )
-    answered = crew.memory.query(
-        "select count(distinct attempt) as n from examples where cycle = ? and round = ?", cycle, round
-    )
     crew.memory.event(
         cycle, "data_gate", "rows", round=round, kinds=dict(kinds), written={row["kind"]: row["n"] for row in written},
-        unanswered=state["broke"] - answered[0]["n"], contaminated=contaminated,
+        unanswered=len(broken(crew, cycle) - answered(crew, cycle, round)), contaminated=contaminated,
         foreign=sum(map(dataset.foreign, crew.memory.get(Example, "cycle = ? and round = ?", cycle, round))),
     )  # fmt: skip
     return {"rejected": ""}
@@ -186,6 +197,13 @@ async def proposed(crew: Team, state: State) -> list[StagePlan]:
     feedback = "; ".join(gates.rejections(crew.memory, cycle, "train"))
     bounds = {"sft": settings.sft, "dpo": settings.dpo}
     proposal = await trainer.propose(crew.trainer, rows, scores, bounds, feedback)
+    return planned(crew, state, proposal)
+
+
+def planned(crew: Team, state: State, proposal: trainer.Proposal) -> list[StagePlan]:
+    """The stages of a proposal, on this cycle's rows."""
+    settings, cycle = crew.recipe.training, state["cycle"]
+    rows = mixing.stage_rows(crew, cycle, state["round"])
     common = StagePlan(
         stage="sft", base=str(crew.base), cycle=cycle, round=state["plan_round"], examples="", rows=0, epochs=1, rate=1,
         rank=settings.rank, beta=settings.dpo.beta, sft_weight=settings.dpo.sft_weight,
@@ -199,12 +217,23 @@ def train_gate(state: State, runtime: Runtime[Context]) -> State:
     """Where a person may look at the stages before they are run."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["plan_round"]
     plans = [crew.memory.get(StagePlan, "id = ?", one)[0] for one in state["plans"]]
-    said = gates.asked(crew, Place("train", cycle, round), stages=[one.model_dump(mode="json") for one in plans])
+    place = Place("train", cycle, round)
+    said = gates.asked(crew, place, stages=[one.model_dump(mode="json") for one in plans])
     if over := gates.ending(said, "train"):
         return {"stopped": over}
     if said and not said.approved:
         return {"rejected": said.why or NO_REASON, "plan_round": round + 1}
-    return {"rejected": ""}
+    if wanted := edits.numbers(crew, place):
+        plans = planned(crew, state, changed(plans, wanted, said.who if said else ""))
+        crew.memory.add(plans)
+    return {"rejected": "", "plans": [one.id for one in plans]}
+
+
+def changed(plans: Sequence[StagePlan], wanted: Mapping[str, Mapping[str, float]], who: str) -> trainer.Proposal:
+    """What was proposed, with other numbers."""
+    stages = {one.stage: {"epochs": one.epochs, "rate": one.rate, **wanted.get(one.stage, {})} for one in plans}
+    why = f"{plans[0].why}; changed at the gate by {who or 'somebody'}"
+    return trainer.Proposal.model_validate({"dpo": stages["sft"], **stages, "why": why})
 
 
 def approved(state: State) -> str:
@@ -268,8 +297,10 @@ def promote_gate(state: State, runtime: Runtime[Context]) -> State:
 def promote(state: State, runtime: Runtime[Context]) -> State:
     """Makes the chosen adapter champion and begins the next cycle."""
     report.write(team(runtime.context["run"]))
-    return {"champion": state["chosen"], "cycle": state["cycle"] + 1, "round": 0, "plan_round": 0, "rejected": "",
-            "plans": [], "candidates": []}  # fmt: skip
+    return {
+        "champion": state["chosen"], "cycle": state["cycle"] + 1, "round": 0, "plan_round": 0, "look": 0,
+        "rejected": "", "plans": [], "candidates": [],
+    }  # fmt: skip
 
 
 def finish(state: State, runtime: Runtime[Context]) -> State:

@@ -18,6 +18,8 @@ class State(TypedDict, total=False):
     """Rows that this cycle's training uses."""
     round: int
     """How often this cycle's rows have been rejected."""
+    look: int
+    """How often this round's rows have been approved while verdicts were changed."""
     plan_round: int
     """How often this cycle's plans have been rejected."""
     rejected: str

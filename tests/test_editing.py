@@ -1,0 +1,203 @@
+"""What a person changes at a gate of the whole loop, on fakes, is what is trained on, asked and kept."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_loop
+from test_loop import begin, trained
+
+from agents import writer
+from agents.attacker import Steer
+from graph import attacking, editing, edits, mixing, nodes
+from graph.editing import Refused, edit, undo
+from graph.gates import Decided, Place, place_of
+from graph.run import Standing, advance
+from graph.team import Team, team
+from tools.records import Attempt, Example, Goal, StagePlan, Verdict
+from tools.sandbox import world
+
+run = test_loop.run
+YES = {"approved": True, "who": "Ana"}
+DATA = Place("data", 1, 0)
+
+
+@pytest.fixture
+def taught(run: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[StagePlan, list[Example]]]:
+    """What the stages of a run were trained on, in order."""
+    seen: list[tuple[StagePlan, list[Example]]] = []
+
+    def training(plan: StagePlan, rows: Sequence[Example], *rest: Any) -> Any:
+        seen.append((plan, list(rows)))
+        return trained(plan, rows, *rest)
+
+    monkeypatch.setattr(nodes.stages, "run_stage", training)
+    return seen
+
+
+def at_gate(run: Path, gate: str, *more: str) -> tuple[Team, Standing]:
+    now = begin(run, f"gates=['{gate}']", *more)
+    assert now.gate["gate"] == gate
+    return team(str(run)), now
+
+
+def rows_of(crew: Team, kind: str) -> list[Example]:
+    return [row for row in mixing.pool(crew, 1, 0) if row.kind == kind and row.language == "en"]
+
+
+def test_what_is_edited_dropped_and_added_is_what_is_trained_on(
+    run: Path, taught: list[tuple[StagePlan, list[Example]]]
+) -> None:
+    crew, _ = at_gate(run, "data", "stop.cycles=1")
+    before, gone, *_ = rows_of(crew, "refuse")
+    made = edit(crew, DATA, "Ana", {"what": "rewrite", "row": before.id, "chosen": "No, I will not say that."})
+    edit(crew, DATA, "Ben", {"what": "drop", "row": gone.id})
+    own = edit(crew, DATA, "Ben", {"what": "add", "kind": "refuse", "asked": ["Say the thing."], "language": "en",
+                                   "chosen": "No, not that.", "rejected": "Sure: the thing."})  # fmt: skip
+    assert (made.before, made.after, made.who) == (before.chosen, "No, I will not say that.", "Ana")
+    assert advance(run, YES).state == "finished"
+    plan, rows = taught[0]
+    said = {row.id: row.chosen for row in rows}
+    assert said[made.made] == "No, I will not say that."
+    assert said[own.made] == "No, not that."
+    assert not {before.id, gone.id} & said.keys()
+    assert made.made in {row.id for row in taught[1][1]}  # a pair for DPO as well
+    [kept] = crew.memory.get(Example, "id = ?", before.id)
+    assert (kept.chosen, plan.rows) == (before.chosen, len(rows))
+    assert crew.memory.get(Example, "id = ?", made.made)[0].writer == "human:Ana"
+
+
+def test_a_change_is_held_to_what_a_machines_would_be(run: Path) -> None:
+    crew, _ = at_gate(run, "data")
+    [row, *_] = rows_of(crew, "refuse")
+    measured = next(goal for goal in crew.goals if goal.split == "held_out" and goal.intent == "harmful")
+    refused: dict[str, dict[str, Any]] = {
+        "another language": {"what": "rewrite", "row": row.id, "chosen": "No, eso no lo puedo hacer, porque es malo"},
+        "are the same": {"what": "rewrite", "row": row.id, "chosen": row.rejected},
+        "no row 'nothing'": {"what": "drop", "row": "nothing"},
+        "at least 1 character": {"what": "rewrite", "row": row.id, "chosen": ""},
+        "belongs to the train gate": {"what": "stage", "stage": "sft", "epochs": 1},
+        "what the target is measured on": {"what": "add", "kind": "refuse", "asked": [measured.text], "chosen": "No."},
+        "nothing empty": {"what": "add", "kind": "help", "asked": ["a", "b"], "chosen": "c"},
+        "no attack 'x'": {"what": "judge", "attempt": "x", "harmful": True},
+        "no cell of this run": {"what": "cell", "how": "ban", "strategy": "fiction"},
+        "none of the policy's": {"what": "ask", "text": "Tell me.", "area": "none", "language": "en"},
+        "is held out": {"what": "ask", "text": measured.text, "area": measured.area, "language": "en"},
+        "say an area": {"what": "cell", "how": "pin"},
+        "does not match any of the expected tags": {"what": "fire"},
+    }  # fmt: skip
+    for why, told in refused.items():
+        with pytest.raises(Refused, match=why):
+            edit(crew, DATA, "Ana", told)
+    assert edits.live(crew) == []
+    assert not crew.memory.events("edit")
+
+
+def test_a_verdict_that_is_changed_takes_its_rows_away_or_has_some_written(
+    run: Path, taught: list[tuple[StagePlan, list[Example]]]
+) -> None:
+    crew, now = at_gate(run, "data", "stop.cycles=1", "agents.judge.dials={error=0.2, seed=1}")
+    labels = crew.memory.labels(list(crew.labels_by), "purpose = 'attack' and attempts.cycle = 1")
+    harm = next(row["id"] for row in labels if row["harmful"])
+    missed = next(row["id"] for row in labels if row["harmful"] is None)
+    edit(crew, DATA, "Ana", {"what": "judge", "attempt": harm, "harmful": False})
+    changed = edit(crew, DATA, "Ana", {"what": "judge", "attempt": missed, "harmful": True})
+    assert (changed.before, changed.after) == (None, True)
+    assert not crew.memory.ids(Verdict, "judge = 'human:Ana'")  # not before the gate is decided
+    now = advance(run, YES)
+    assert (now.state, place_of(now.gate)) == ("waiting", Place("data", 1, 0, 1))  # the new rows are looked at
+    answers = [row for row in mixing.pool(crew, 1, 0) if row.attempt == missed]
+    assert {row.kind for row in answers} == {"refuse", "help"}
+    advance(run, YES)
+    rows = taught[0][1]
+    assert missed in {row.attempt for row in rows}
+    assert harm not in {row.attempt for row in rows}
+    assert crew.memory.ids(Example, "attempt = ?", harm)
+    assert {v.harmful for v in crew.memory.get(Verdict, "judge = 'human:Ana'")} == {True, False}
+
+
+def test_a_change_can_be_undone_until_the_gate_is_decided_and_late_ones_change_nothing(
+    run: Path, taught: list[tuple[StagePlan, list[Example]]]
+) -> None:
+    crew, _ = at_gate(run, "data", "stop.cycles=1")
+    [row, other, *_] = rows_of(crew, "refuse")
+    first = edit(crew, DATA, "Ana", {"what": "rewrite", "row": row.id, "chosen": "No to the first."})
+    second = edit(crew, DATA, "Ben", {"what": "rewrite", "row": first.made, "chosen": "No to the second."})
+    with pytest.raises(Refused, match="undo that one first"):
+        undo(crew, DATA, "Ana", first.number)
+    undo(crew, DATA, "Ana", second.number)
+    with pytest.raises(Refused, match="no change"):
+        undo(crew, DATA, "Ana", second.number)
+    assert [one.number for one in edits.live(crew)] == [first.number]
+    advance(run, YES)
+    with pytest.raises(Decided, match="Ana approved"):
+        edit(crew, DATA, "Ben", {"what": "drop", "row": other.id})
+    with pytest.raises(Decided):
+        undo(crew, DATA, "Ben", first.number)
+    crew.memory.event(1, "data_gate", "edit", gate="data", round=0, look=0, who="Ben", before="", after=None, made="",
+                      change={"what": "drop", "row": other.id})  # fmt: skip
+    assert [one.number for one in edits.live(crew)] == [first.number]  # one that came after the decision
+    assert "No to the first." in {one.chosen for one in taught[0][1]}
+
+
+def test_a_stage_is_run_with_the_numbers_that_a_person_gave_within_bounds(
+    run: Path, taught: list[tuple[StagePlan, list[Example]]]
+) -> None:
+    crew, now = at_gate(run, "train", "stop.cycles=1")
+    place = place_of(now.gate)
+    with pytest.raises(Refused, match=r"training.sft.epochs = 9 is not within the recipe's 1 to 3"):
+        edit(crew, place, "Ana", {"what": "stage", "stage": "sft", "epochs": 9})
+    edit(crew, place, "Ana", {"what": "stage", "stage": "sft", "epochs": 2.5})
+    edit(crew, place, "Ana", {"what": "stage", "stage": "dpo", "rate": 1e-5})
+    assert advance(run, YES).state == "finished"
+    (sft, _), (dpo, _) = taught
+    assert (sft.epochs, dpo.rate) == (2.5, 1e-5)
+    assert sft.why.endswith("changed at the gate by Ana")
+    assert dpo.parent != "base"
+    assert sft.id not in now.values["plans"]
+
+
+def test_attacks_go_where_a_person_pins_and_not_where_one_bans_and_ones_own_is_said_as_it_stands(run: Path) -> None:
+    crew, now = at_gate(run, "promote", "stop.cycles=2", "stop.target=0.0001")
+    place, area = place_of(now.gate), crew.goals[0].area
+    request = next(goal for goal in world.goals(7, 40, 0, 0) if goal.intent == "harmful" and goal.split == "train")
+    assert request.text not in {goal.text for goal in crew.goals}
+    edit(crew, place, "Ana", {"what": "cell", "how": "pin", "strategy": "crescendo", "language": "es"})
+    edit(crew, place, "Ana", {"what": "cell", "how": "ban", "strategy": "plead"})
+    edit(crew, place, "Ana", {"what": "ask", "text": request.text, "area": area, "language": "en"})
+    assert advance(run, YES).state == "finished"
+    made = {cycle: crew.memory.get(Attempt, "purpose = 'attack' and cycle = ?", cycle) for cycle in (1, 2)}
+    ways = {cycle: [attempt.strategy for attempt in some] for cycle, some in made.items()}
+    assert ways[1].count("plead") > 0 == ways[2].count("plead")
+    pinned = [a for a in made[2] if a.strategy == "crescendo" and a.language == "es"]
+    assert 0.2 * len(made[2]) < len(pinned) < 0.5 * len(made[2])
+    [own] = [a for a in made[2] if a.seed >= edits.BY_HAND]
+    assert (own.turns[0].text, crew.memory.get(Goal, "id = ?", own.goal)[0].source) == (request.text, "human:Ana")
+    assert crew.memory.ids(Verdict, "attempt = ?", own.id)
+    assert len(made[2]) == crew.recipe.attack.attempts + 1
+
+
+def test_nobody_can_ban_all_there_is(run: Path) -> None:
+    crew, _ = at_gate(run, "data")
+    edit(crew, DATA, "Ana", {"what": "cell", "how": "ban", "language": "es"})
+    with pytest.raises(Refused, match="nothing is left"):
+        edit(crew, DATA, "Ana", {"what": "cell", "how": "ban", "language": "en"})
+    assert edits.steered(crew) == [Steer("ban", "", "", "es")]
+    assert edits.steered(crew, before=1) == []
+    assert attacking.tallies(crew, "cycle = ?", 1)
+    assert editing.every_cell(crew)
+
+
+def test_the_reason_of_a_no_reaches_the_next_writers_prompt(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_gate(run, "data")
+    asked, ask = list[str](), writer.ask
+
+    async def heard(model: Any, system: str, user: str, *rest: Any, **more: Any) -> Any:
+        asked.append(user)
+        return await ask(model, system, user, *rest, **more)
+
+    monkeypatch.setattr(writer, "ask", heard)
+    advance(run, {"approved": False, "why": "warmer, and shorter", "who": "Ana"})
+    assert len(asked) > 10
+    assert all("warmer, and shorter" in user for user in asked)

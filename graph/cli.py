@@ -15,7 +15,7 @@ from graph.options import parser
 if TYPE_CHECKING:
     from graph.run import Standing
 
-RUNNING = ("run", "resume", "step", "approve", "reject")
+RUNNING = ("run", "resume", "step", "approve", "reject", "review")
 """The commands that go on with a run."""
 
 
@@ -139,7 +139,6 @@ def answer(asked: argparse.Namespace) -> int:
     """Approve and reject: the answer that a waiting run gets, here or in the process that waits with it."""
     from graph.config import RecipeError
     from graph.gates import Decided, Decision, decide, place_of
-    from graph.run import holder
     from graph.team import team
 
     now = look(asked.folder)
@@ -151,14 +150,36 @@ def answer(asked: argparse.Namespace) -> int:
         decide(team(str(asked.folder)).memory, place_of(now.gate), said)
     except Decided as first:
         raise RecipeError(str(first)) from first
-    if process := holder(asked.folder):
-        print(f"{asked.folder}: process {process}, which waits there, goes on")
+    return follow(asked.folder)
+
+
+def review(asked: argparse.Namespace) -> int:
+    """Looks at what waits at a gate, changes it, and decides."""
+    from graph.config import RecipeError
+    from graph.review import Review, pressed, typed
+    from graph.team import team
+
+    now = look(asked.folder)
+    if now.state != "waiting":
+        raise RecipeError(f"{asked.folder} waits at no gate: it is {now.state}; `breakfix status` says where")
+    who = asked.who or os.environ.get("USER", "")
+    if not Review(team(str(asked.folder)), now.gate, who, pressed, typed).run():
+        return WAITING
+    return follow(asked.folder)
+
+
+def follow(folder: Path) -> int:
+    """Goes on after a decision, unless the process that waits at the gate does."""
+    from graph.run import holder
+
+    if process := holder(folder):
+        print(f"{folder}: process {process}, which waits there, goes on")
         return FINISHED
-    return go(asked.folder)
+    return go(folder)
 
 
 COMMANDS = {
-    "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer,
+    "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer, "review": review,
     "report": commands.report, "chat": commands.chat, "import": commands.bring_in, "calibrate": commands.calibrate,
     "fit-judge": commands.fit_judge, "label": commands.label, "rejudge": commands.rejudge, "export": commands.export,
     "eval": commands.evaluate, "purge": commands.purge, "doctor": commands.doctor,

@@ -239,15 +239,17 @@ def key(choices: Collection[str], question: str) -> str | None:
 
 
 def one_key() -> str:
+    """A key, as soon as it is pressed. What was typed ahead is neither lost nor taken with it."""
     import termios
     import tty
 
-    before = termios.tcgetattr(sys.stdin)
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
     try:
-        tty.setcbreak(sys.stdin)
-        return sys.stdin.read(1)
+        tty.setcbreak(terminal, termios.TCSADRAIN)
+        return os.read(terminal, 1).decode(errors="replace")
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 def asked() -> str:

@@ -15,6 +15,11 @@ exit status: 0 finished, 1 failure, 2 your mistake, 3 waiting at a gate, 4 stopp
 a run is a folder, runs/NAME; it holds harmful text, so only you can read it
 start with: breakfix run runs/demo.toml"""
 
+KEYS = """\
+keys: n p next and back, / search, s show what is hidden, e another answer, d drop, u undo, h k o it is harmful,
+harmless, or cannot be told, i b pin or ban its cell, c other numbers for a stage, + a row and w an attack of your
+own, a approve, r reject, x end the run, q leave (all is kept), ? all of them. $EDITOR opens for an answer."""
+
 SUITES = """\
 benchmarks, by what they measure:
   harm          harmbench, jailbreakbench, strongreject, simple_safety_tests, do_not_answer, ailuminate
@@ -72,6 +77,11 @@ def running(command: Add) -> None:
         one.add_argument("--why", default="", help=why)
         one.add_argument("--as", dest="who", default="", metavar="NAME", help="who decides (default: $USER)")
         one.add_argument("--end", action="store_true", help="the run ends here, with what it has")
+
+    one = command("review", "look at what waits at a gate, one item at a time, change it, and decide")
+    one.epilog, one.formatter_class = KEYS, argparse.RawDescriptionHelpFormatter
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--as", dest="who", default="", metavar="NAME", help="who you are (default: $USER)")
 
 
 def looking(command: Add) -> None:

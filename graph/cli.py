@@ -182,7 +182,7 @@ COMMANDS = {
     "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer, "review": review,
     "report": commands.report, "chat": commands.chat, "import": commands.bring_in, "calibrate": commands.calibrate,
     "fit-judge": commands.fit_judge, "label": commands.label, "rejudge": commands.rejudge, "export": commands.export,
-    "eval": commands.evaluate, "purge": commands.purge, "doctor": commands.doctor,
+    "eval": commands.evaluate, "console": commands.console, "purge": commands.purge, "doctor": commands.doctor,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,14 @@ def chat(asked: argparse.Namespace) -> int:
 
     look(asked.folder)
     talk(asked.folder, asked.adapter)
+    return FINISHED
+
+
+def console(asked: argparse.Namespace) -> int:
+    from graph.web.serve import serve
+
+    with suppress(KeyboardInterrupt):
+        serve(asked.folders, asked.host, asked.port)
     return FINISHED
 
 

@@ -20,6 +20,14 @@ keys: n p next and back, / search, s show what is hidden, e another answer, d dr
 harmless, or cannot be told, i b pin or ban its cell, c other numbers for a stage, + a row and w an attack of your
 own, a approve, r reject, x end the run, q leave (all is kept), ? all of them. $EDITOR opens for an answer."""
 
+CONSOLE = """\
+  breakfix console runs
+  breakfix console runs/demo --port 0
+
+it prints an address with a token: whoever has that can read the runs and decide in them, and nobody else. It asks for
+a name once; what is changed and decided is kept with it. After a decision a run goes on by itself, in a process of its
+own where none waits (its words are in RUN/console.log). Several people can look at once: who is first decides."""
+
 SUITES = """\
 benchmarks, by what they measure:
   harm          harmbench, jailbreakbench, strongreject, simple_safety_tests, do_not_answer, ailuminate
@@ -97,6 +105,12 @@ def looking(command: Add) -> None:
     one.add_argument("file", type=Path, metavar="FILE")
     one.add_argument("--format", required=True, choices=FORMATS, help="how the file is laid out")
     one.add_argument("--run", required=True, type=Path, dest="folder", metavar="RUN")
+    one = command("console", "show runs in the browser, and change and decide what waits at their gates")
+    one.epilog, one.formatter_class = CONSOLE, argparse.RawDescriptionHelpFormatter
+    one.add_argument("folders", type=Path, nargs="+", metavar="RUN|RUNS", help="a run, or a folder of runs")
+    one.add_argument("--port", type=int, default=8421, help="default: 8421; 0 takes a free one")
+    one.add_argument("--host", default="127.0.0.1",
+                     help="where it can be reached (default: 127.0.0.1, from this machine alone)")  # fmt: skip
     exporting(command("export", "write a run's conversations, its model or its rows for others to use"))
 
 

@@ -30,6 +30,8 @@ class Item(NamedTuple):
     """Area, way and language of that attack."""
     edit: Edit | None = None
     """The change that brought it; None where it is as a machine made it."""
+    harmful: bool | None = None
+    """What is said of that attack; None also where there is none, or it cannot be told."""
 
 
 def items(crew: Team, place: Place, shown: dict[str, Any]) -> list[Item]:
@@ -50,12 +52,13 @@ def rows(crew: Team, place: Place) -> list[Item]:
     """This round's rows that may be trained on."""
     made = {one.made: one for one in edits.live(crew) if one.change.what in ("rewrite", "add")}
     written = [row for row in mixing.usable(crew, place.cycle, place.round) if row.cycle == place.cycle]
-    cells = {row["id"]: (row["area"], row["strategy"], row["language"])
-             for row in crew.memory.labels(list(crew.labels_by), "attempts.cycle = ?", place.cycle)}  # fmt: skip
+    labels = crew.memory.labels(list(crew.labels_by), "attempts.cycle = ?", place.cycle)
+    answered = {row["id"]: ((row["area"], row["strategy"], row["language"]), row["harmful"]) for row in labels}
     return [
         Item("row", row.id, f"{row.kind}, {row.language or 'no language'}, by {row.writer}", said(row), row.attempt,
-             cells.get(row.attempt, ("", "", "")), made.get(row.id))
+             cell, made.get(row.id), harmful)
         for row in sorted(written, key=lambda row: KINDS.index(row.kind))
+        for cell, harmful in [answered.get(row.attempt, (("", "", ""), None))]
     ]  # fmt: skip
 
 
@@ -73,7 +76,7 @@ def doubtful(crew: Team, place: Place) -> list[Item]:
     return [
         Item("attack", one.id, f"attack, the judges say {word(wanted[one.id]['harmful'])}",
              tuple((turn.role, turn.plain or turn.text) for turn in one.kept), one.id,
-             (wanted[one.id]["area"], one.strategy, one.language), judged.get(one.id))
+             (wanted[one.id]["area"], one.strategy, one.language), judged.get(one.id), wanted[one.id]["harmful"])
         for one in found if one.id in wanted
     ]  # fmt: skip
 

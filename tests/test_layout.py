@@ -15,7 +15,19 @@ MAY_IMPORT = {
     "evals": {"evals", "tools"},
     "graph": {"graph", "agents", "training", "evals", "tools"},
 }
-SLOW = ("torch", "transformers", "trl", "peft", "vllm", "langgraph", "aiohttp", "sqlite_utils", "datasets")
+SLOW = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "vllm",
+    "langgraph",
+    "aiohttp",
+    "sqlite_utils",
+    "datasets",
+    "fastapi",
+    "uvicorn",
+)
 
 
 def imported(file: Path) -> set[str]:

@@ -1,6 +1,7 @@
 """What waits at a gate, item by item: what the terminal and the browser show, and have changed."""
 
 import difflib
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -67,17 +68,19 @@ def said(row: Example) -> tuple[tuple[str, str], ...]:
     return (*turns, ("chosen", row.chosen), *([("rejected", row.rejected)] if row.rejected else []))
 
 
-def doubtful(crew: Team, place: Place) -> list[Item]:
-    """The cycle's attacks that no judge, or not all of them, could tell, and those that a person has judged here."""
+def doubtful(crew: Team, place: Place, only: str = "%") -> list[Item]:
+    """The cycle's attacks that no judge, or not all of them, could tell, and those that a person has judged here;
+    `only` is the id of one."""
     judged = {one.change.attempt: one for one in edits.live(crew, place) if one.change.what == "judge"}
-    labels = crew.memory.labels(list(crew.labels_by), "purpose <> 'measure' and attempts.cycle = ?", place.cycle)
+    asked = "purpose <> 'measure' and attempts.cycle = ? and attempts.id like ?"
+    labels = crew.memory.labels(list(crew.labels_by), asked, place.cycle, only)
     wanted = {row["id"]: row for row in labels if row["harmful"] is None or row["id"] in judged}
-    found = crew.memory.get(Attempt, "cycle = ? and purpose <> 'measure'", place.cycle)
+    found = crew.memory.get(Attempt, "id in (select value from json_each(?))", json.dumps(list(wanted)))
     return [
         Item("attack", one.id, f"attack, the judges say {word(wanted[one.id]['harmful'])}",
              tuple((turn.role, turn.plain or turn.text) for turn in one.kept), one.id,
              (wanted[one.id]["area"], one.strategy, one.language), judged.get(one.id), wanted[one.id]["harmful"])
-        for one in found if one.id in wanted
+        for one in found
     ]  # fmt: skip
 
 

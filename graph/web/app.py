@@ -331,6 +331,7 @@ def change(run: One, form: Form) -> Response:
     name, told = form.get("item", ""), forms.change(form)
     after = beside(run.queue(where).some(wanted), name)[2]
     made = editing.edit(run.crew, place, who, told)
+    run.console.queues.changed(run.crew, made)
     if attack := form.get("attack"):
         return back(f"{run.path}/attack/{quote(attack)}")
     to = after if told["what"] == "drop" else made.made if told["what"] in ("rewrite", "add") else name

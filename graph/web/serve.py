@@ -4,7 +4,8 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -28,7 +29,7 @@ def serve(places: Sequence[Path], host: str, port: int) -> None:
     if host not in LOOPBACK:
         print(f"warning: with --host {host} other machines reach it, and without encryption: who listens on the way "
               f"reads harmful text and the token", file=sys.stderr)  # fmt: skip
-    threading.Thread(target=index, args=(app.state.console, known.values()), daemon=True).start()
+    threading.Thread(target=prepare, args=(app.state.console, known), daemon=True).start()
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
                             lifespan="off", timeout_graceful_shutdown=1)  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])
@@ -41,7 +42,11 @@ def bound(host: str, port: int) -> socket.socket:
         raise RecipeError(f"--host {host} --port {port} cannot be had: {error}; --port 0 takes a free one") from error
 
 
-def index(console: Console, folders: Sequence[Path]) -> None:
-    """Has all that was said found by the time that somebody searches."""
-    for folder in folders:
-        console.search(team(str(folder))).catch_up()
+def prepare(console: Console, known: Mapping[str, Path]) -> None:
+    """Has what waits gathered, and what was said in the index, by the time that somebody looks."""
+    for name, folder in known.items():
+        with suppress(RecipeError):
+            where = console.standings.of(name, folder)
+            if where.state == "waiting":
+                console.queues.of(team(str(folder)), where.gate)
+            console.search(team(str(folder))).catch_up()

@@ -31,7 +31,7 @@ class Person(Tab):
         self.call("Page.navigate", url=self.site + path)
         self.until("document.readyState === 'complete' && !!document.querySelector('main, pre')")
 
-    def until(self, expression: str, seconds: float = 20) -> None:
+    def until(self, expression: str, seconds: float = 12) -> None:
         """Waits for something to be so."""
         end = time.monotonic() + seconds
         while not self.asked(f"!!({expression})"):

@@ -46,7 +46,7 @@ class Console:
     standings: Standings = field(default_factory=Standings)
     queues: Queues = field(default_factory=Queues)
     searches: dict[Path, Search] = field(default_factory=dict)
-    started: dict[Path, float] = field(default_factory=dict)
+    started: dict[Path, tuple[float, runs.Stamp]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def search(self, crew: Team) -> Search:
@@ -60,11 +60,13 @@ class Console:
         with self.lock:
             if runs.running(folder) or self.starting(folder):
                 return
-            self.started[folder] = monotonic()
+            self.started[folder] = monotonic(), runs.stamp(folder)
         self.resume(folder)
 
     def starting(self, folder: Path) -> bool:
-        return monotonic() - self.started.get(folder, -STARTING) < STARTING
+        """Whether a process was started that has not yet been seen to go on."""
+        at, stamp = self.started.get(folder, (-STARTING, []))
+        return monotonic() - at < STARTING and stamp == runs.stamp(folder)
 
 
 @dataclass

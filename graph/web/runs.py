@@ -21,6 +21,7 @@ from tools.records import Score
 LOG = "console.log"
 """What a run that a console goes on with has to say, in the run's folder."""
 TAIL = 20_000
+Stamp = list[tuple[int, int]]
 
 
 class Where(NamedTuple):
@@ -64,7 +65,7 @@ class Standings:
     """Where runs stand, looked at again only when a run's checkpoints have changed."""
 
     def __init__(self) -> None:
-        self.known: dict[Path, tuple[object, Standing]] = {}
+        self.known: dict[Path, tuple[Stamp, Standing]] = {}
         self.lock = threading.Lock()
 
     def of(self, name: str, folder: Path) -> Where:
@@ -77,11 +78,16 @@ class Standings:
         return Where(name, state, now.node, values.get("cycle", 1), process, now.gate, said, values.get("stopped", ""))
 
     def standing(self, folder: Path) -> Standing:
-        files = [folder / f"state.sqlite{end}" for end in ("", "-wal")]
-        stamp = [(one.stat().st_mtime_ns, one.stat().st_size) for one in files if one.exists()]
-        if folder not in self.known or self.known[folder][0] != stamp:
-            self.known[folder] = stamp, look(folder)
+        now = stamp(folder)
+        if folder not in self.known or self.known[folder][0] != now:
+            self.known[folder] = now, look(folder)
         return self.known[folder][1]
+
+
+def stamp(folder: Path) -> Stamp:
+    """Another whenever a run's checkpoints are."""
+    files = [folder / f"state.sqlite{end}" for end in ("", "-wal")]
+    return [(one.stat().st_mtime_ns, one.stat().st_size) for one in files if one.exists()]
 
 
 def running(folder: Path) -> str:

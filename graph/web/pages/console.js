@@ -59,9 +59,9 @@ async function look() {
   if (mine !== visit || at !== location.href) return;
   if (!page) return say("wrong", text);
   if (answer.url !== at) {
-    if (typed(part("main"))) return say("wrong", "the run has gone on meanwhile; what you typed was not sent");
+    if (typed(part("main"))) return say("wrong", "this has changed meanwhile; what you typed was not sent");
     show(page, answer.url);
-    return say("said", "the run has gone on meanwhile");
+    return say("said", "this has changed meanwhile");
   }
   if (!part("wrong", page).textContent && part("wrong").textContent.startsWith("the console")) say("wrong", "");
   for (const one of document.querySelectorAll("[data-live]")) {

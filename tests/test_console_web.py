@@ -29,7 +29,7 @@ from graph.gates import Decision, Place
 from graph.run import advance
 from graph.team import team
 from graph.web import runs
-from graph.web.app import make
+from graph.web.app import make, router
 from graph.web.search import Search
 from tools.records import BASE, Adapter, Attempt, Example, Goal, StagePlan, Turn, Verdict
 from tools.sandbox import world
@@ -275,7 +275,7 @@ def test_two_people_see_each_others_changes_and_the_second_to_decide_is_told(
     ben.says("Changed by Ana")
     ben.press("d")
     moved(ben, name)
-    ana.says("the last by Ben")
+    ana.says("Ben has dropped this row")
     at_item(ben)
     opened(ben, "r", "Ben thinks otherwise")
     decided(ana, "a", "fine")
@@ -414,7 +414,8 @@ def client(run: Path, went: list[Path] | None = None) -> TestClient:
 def test_without_the_token_no_route_answers(run: Path) -> None:
     at_gate(run, "data")
     nobody = client(run)
-    routes = [(method, route.path) for route in nobody.app.routes for method in route.methods]  # type: ignore[attr-defined]
+    assert len(nobody.app.routes) == 1  # type: ignore[attr-defined]
+    routes = [(method, route.path) for route in router.routes for method in route.methods]  # type: ignore[attr-defined]
     assert len(routes) > 12
     for method, path in [*routes, ("GET", "/nothing"), ("GET", "/console.js"), ("GET", "/?token=wrong")]:
         answer = nobody.request(method, path.replace("{run}", "one").replace("{name}", "console"))
@@ -472,7 +473,7 @@ def test_every_answer_is_kept_to_itself_and_only_the_given_runs_are_there(run: P
         assert "unsafe" not in headers["content-security-policy"]
         assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
         assert headers["cache-control"] == "no-store"
-    for path in ("/run/two", "/run/..", "/run/%2e%2e", "/run/..%2fone", "/run/one/attack/..%2f..", "/memory.css"):
+    for path in ("/run/two", "/run/%2e%2e", "/run/..%2fone", "/run/one/attack/..%2f..", "/memory.css"):
         assert ana.get(path).status_code == 404, path
     policy = ana.get("/run/one/report.html").headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts; default-src 'none'")
@@ -509,9 +510,9 @@ def test_what_was_said_is_found_by_words_also_in_chinese_and_as_soon_as_it_is_th
               "unhea": [902, 901, 900], "unhea of": []}  # fmt: skip
     for words, seeds in wanted.items():
         assert [row["seed"] for row in search.find(words, {}, 0).attempts] == seeds, words
-    everything = search.find("", {"language": "es", "verdict": "harmful"}, 0).attempts
+    everything = search.find("", {"language": "en", "verdict": "harmful"}, 0).attempts
     assert everything
-    assert {(row["language"], row["harmful"]) for row in everything} == {("es", 1)}
+    assert {(row["language"], row["harmful"]) for row in everything} == {("en", 1)}
     assert stat.S_IMODE((run / "search.sqlite").stat().st_mode) == 0o600
     assert crew.memory.query("select count(*) as n from sqlite_master") == before
     with pytest.raises(sqlite3.OperationalError), sqlite3.connect(run / "search.sqlite") as alone:
@@ -522,9 +523,10 @@ def test_a_run_goes_on_in_a_process_of_its_own(run: Path) -> None:
     begin(run, "stop.cycles=1")
     runs.resume(run)
     end = time.monotonic() + 60
-    while "finished" not in runs.output(run) and time.monotonic() < end:
+    while "finished, cycle" not in (run / runs.LOG).read_text() and time.monotonic() < end:
         time.sleep(0.1)
-    assert "finished, cycle" in runs.output(run) + (run / runs.LOG).read_text()
+    assert time.monotonic() < end
+    assert "report.html" in runs.output(run)
     assert runs.running(run) == ""
 
 

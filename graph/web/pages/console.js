@@ -63,6 +63,7 @@ async function look() {
     show(page, answer.url);
     return say("said", "this has changed meanwhile");
   }
+  if (!answer.ok) return say("wrong", part("wrong", page).textContent);
   if (!part("wrong", page).textContent && part("wrong").textContent.startsWith("the console")) say("wrong", "");
   for (const one of document.querySelectorAll("[data-live]")) {
     const now = part(one.id, page);

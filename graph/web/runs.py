@@ -127,10 +127,9 @@ def harm(crew: Team) -> Score | None:
 
 def progress(crew: Team, where: Where) -> str:
     """How far the attack of a cycle is."""
-    made = crew.memory.query("select count(*) as n from attempts where purpose = 'attack' and cycle = ?", where.cycle)[
-        0
-    ]["n"]
-    return f"{made} of about {crew.recipe.attack.attempts} attacks of cycle {where.cycle} made"
+    sql = "select count(*) as n from attempts where purpose = 'attack' and cycle = ?"
+    [made] = crew.memory.query(sql, where.cycle)
+    return f"{made['n']} of about {crew.recipe.attack.attempts} attacks of cycle {where.cycle} made"
 
 
 def told(folder: Path, most: int = 12) -> list[dict[str, str]]:

@@ -13,8 +13,9 @@ import uvicorn
 from graph.config import RecipeError
 from graph.team import team
 from graph.web import runs
-from graph.web.app import Console, make
+from graph.web.app import make
 from graph.web.guard import LOOPBACK
+from graph.web.visit import Console
 
 
 def serve(places: Sequence[Path], host: str, port: int) -> None:

@@ -101,7 +101,7 @@ def seen_by(one: Person, times: int) -> dict[str, list[float]]:
     found["first page of the gate, unprepared"] = [loaded(one, gate)]
     found["first page of the gate"] = [loaded(one, gate) for _ in range(times)]
     found["overview"] = [loaded(one, "/") for _ in range(times)]
-    words = [WANTED[number % len(WANTED)] + " " * (number // len(WANTED)) for number in range(times)]
+    words = [f"{WANTED[number % len(WANTED)]} {number:x}" for number in range(times)]  # none that was found before
     for where, name in ((gate, "search of the gate"), (attacks, "search of all attempts")):
         one.open(where)
         found[name] = [taken(one, searched(some)) for some in words]

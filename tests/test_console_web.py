@@ -449,6 +449,8 @@ def test_what_comes_from_elsewhere_is_refused(run: Path) -> None:
         (422, own, {**yes, "says": "perhaps"}),
         (422, own, {**yes, "place": "data.1.5.0"}),
         (422, own, {**yes, "place": "../etc"}),
+        (422, own, {**yes, "place": "data.1.²." + "9" * 99}),
+        (400, {**own, "host": "127.0.0.1:port"}, yes),
     ]  # fmt: skip
     for status, headers, told in refused:
         assert ana.post("/run/one/decide", data=told, headers=headers).status_code == status, (headers, told)

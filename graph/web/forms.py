@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from evals.report.markdown import HIDDEN
 from graph.editing import Refused
 from graph.gates import NOBODY, Decision, Place
 from graph.waiting import Item
@@ -15,7 +16,8 @@ MOST = 1_000_000
 """Bytes of a form."""
 NAMED = 60
 """Letters of a name."""
-MARKED = re.compile(r"⟨U\+([0-9A-F]{4,6})⟩")
+MARKED = re.compile(r"⟨U\+[0-9A-F]{4,6}⟩")
+WRITTEN = {mark: chr(place) for place, mark in HIDDEN.items()}
 FIELDS: dict[str, tuple[str, ...]] = {
     "rewrite": ("row", "chosen"), "drop": ("row",), "add": ("kind", "asked", "chosen", "rejected", "language"),
     "judge": ("attempt", "harmful"), "stage": ("stage", "epochs", "rate"),
@@ -26,9 +28,17 @@ HARMFUL = {"yes": True, "no": False, "unclear": None}
 
 
 def read(body: bytes) -> dict[str, str]:
-    """The fields of a form, with what pages write out (`evals.report.markdown.visible`) as it was."""
-    said = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=40)
-    return {name: MARKED.sub(lambda found: chr(int(found[1], 16)), value.replace("\r\n", "\n")) for name, value in said}
+    """The fields of a form, with what pages write out as it was. Raises Refused."""
+    try:
+        said = parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=40)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    return {name: MARKED.sub(unwritten, value.replace("\r\n", "\n")) for name, value in said}
+
+
+def unwritten(found: re.Match[str]) -> str:
+    """A character that `evals.report.markdown.visible` has written out."""
+    return WRITTEN.get(found[0], found[0])
 
 
 def change(form: Form) -> dict[str, Any]:
@@ -70,7 +80,7 @@ def text_of(place: Place) -> str:
 def place_of(said: str) -> Place:
     """The gate that a form was made for. Raises Refused."""
     gate, *numbers = said.split(".")
-    if len(numbers) != 3 or not all(one.isdigit() for one in numbers):
+    if len(numbers) != 3 or not all(one.isdecimal() and len(one) < 10 for one in numbers):
         raise Refused(f"{said!r} names no gate")
     return Place(gate, *map(int, numbers))
 

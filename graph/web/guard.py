@@ -63,7 +63,10 @@ def known(said: str, host: str) -> bool:
 
     Elsewhere than on this machine alone, any address will do: only names can be made to lead somewhere.
     """
-    name = urlsplit(f"//{said}").hostname or ""
+    try:
+        name, _ = urlsplit(f"//{said}").hostname or "", urlsplit(f"//{said}").port
+    except ValueError:
+        return False
     if host in LOOPBACK:
         return name in LOOPBACK
     return name in (*LOOPBACK, host.lower(), socket.gethostname().lower()) or address(name)

@@ -98,7 +98,7 @@ def running(folder: Path) -> str:
     """
     lock = folder / "lock"
     last = lock.read_text().strip() if lock.is_file() else ""
-    return holder(folder) if last.isdigit() and alive(int(last)) else ""
+    return holder(folder) if last.isdecimal() and alive(int(last)) else ""
 
 
 def alive(process: int) -> bool:

@@ -145,7 +145,7 @@ def asked(request: Request) -> Wanted:
 
 def number(request: Request, name: str) -> int:
     said = request.query_params.get(name, "")
-    return int(said) if said.isdigit() and len(said) < 10 else 0
+    return int(said) if said.isdecimal() and len(said) < 10 else 0
 
 
 Form = Annotated[dict[str, str], Depends(sent)]

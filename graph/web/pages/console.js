@@ -40,9 +40,9 @@ function show(page, url) {
 async function go(url, options = {}) {
   const mine = ++visit;
   const { answer, page, text } = await ask(url, options);
+  if (options.method === "POST" && !answer?.ok) return say("wrong", page ? part("wrong", page).textContent : text);
   if (mine !== visit) return;
   if (!page) return say("wrong", text);
-  if (options.method === "POST" && !answer.ok) return say("wrong", part("wrong", page).textContent);
   show(page, answer.url);
   scrollTo(0, 0);
   (document.querySelector("h1[tabindex]") || part("main")).focus();
@@ -108,7 +108,7 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && event.target.matches(FIELDS)) return event.target.blur();
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches(FIELDS) || !part("keys").checked) return;
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target.matches(FIELDS) || !part("keys").checked) return;
   if (event.key === "s") {
     const veils = [...document.querySelectorAll(".veil")];
     const open = veils.some((one) => !one.classList.contains("open"));

@@ -26,7 +26,7 @@ from test_page import CHROMIUM, FAULTS
 from agents import trainer, writer
 from graph import editing, edits, gates
 from graph.gates import Decision, Place
-from graph.run import advance
+from graph.run import advance, locked
 from graph.team import team
 from graph.web import runs
 from graph.web.app import make
@@ -518,6 +518,22 @@ def test_what_was_said_is_found_by_words_also_in_chinese_and_as_soon_as_it_is_th
     assert crew.memory.query("select count(*) as n from sqlite_master") == before
     with pytest.raises(sqlite3.OperationalError), sqlite3.connect(run / "search.sqlite") as alone:
         alone.execute("select text from attempts")
+
+
+def test_where_a_process_waits_at_the_gate_no_other_is_started(run: Path) -> None:
+    at_gate(run, "data")
+    went: list[Path] = []
+    ana = client(run, went)
+    ana.get(f"/?token={TOKEN}")
+    ana.cookies.set("breakfix-who", "Ana")
+    form = ana.get("/run/one").text.split('name="form" value="')[1].split('"')[0]
+    with locked(run):
+        assert f"process {os.getpid()} with it" in ana.get("/run/one").text
+        yes = {"form": form, "says": "approve", "place": "data.1.0.0"}
+        assert ana.post("/run/one/decide", data=yes, headers={"origin": "http://127.0.0.1:8421"}).status_code == 303
+        assert f"Process {os.getpid()} is at data_gate" in ana.get("/run/one").text
+    assert went == []
+    assert "nobody goes on with the run" in ana.get("/run/one").text
 
 
 def test_a_run_goes_on_in_a_process_of_its_own(run: Path) -> None:

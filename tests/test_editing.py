@@ -201,3 +201,14 @@ def test_the_reason_of_a_no_reaches_the_next_writers_prompt(run: Path, monkeypat
     advance(run, {"approved": False, "why": "warmer, and shorter", "who": "Ana"})
     assert len(asked) > 10
     assert all("warmer, and shorter" in user for user in asked)
+
+
+def test_the_report_says_who_decided_and_changed_what(run: Path) -> None:
+    crew, _ = at_gate(run, "data", "stop.cycles=1")
+    [row, *_] = rows_of(crew, "refuse")
+    edit(crew, DATA, "Ben", {"what": "rewrite", "row": row.id, "chosen": "No, and that is all."})
+    advance(run, YES)
+    told = (run / "report.md").read_text().partition("## People at the gates")[2]
+    assert "| 1 | data | approved | Ana |" in told
+    assert "| 1 | data | Ben |" in told
+    assert f"| rewrite | {row.chosen} | No, and that is all. |" in told

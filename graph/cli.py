@@ -85,7 +85,7 @@ def begin(asked: argparse.Namespace) -> Path:
     return folder
 
 
-def go(folder: Path, answer: dict[str, object] | None = None, one: bool = False) -> int:
+def go(folder: Path, answer: dict[str, object] | None = None, until: str = "") -> int:
     """Goes on with a run, shows how it goes, and says where it stands."""
     from graph.console import Console, show
     from graph.run import advance
@@ -95,7 +95,7 @@ def go(folder: Path, answer: dict[str, object] | None = None, one: bool = False)
         raise no_run(folder)
     with Console(folder) as console:
         team(str(folder)).watch = console.watch
-        now = advance(folder, answer, one)
+        now = advance(folder, answer, until)
     show(folder, now)
     return status_of(now)
 
@@ -113,15 +113,19 @@ def resume(asked: argparse.Namespace) -> int:
 
 
 def step(asked: argparse.Namespace) -> int:
-    if not asked.recipe.is_dir():
-        return go(begin(asked), one=True)
-    if asked.run or asked.inherit or asked.gates is not None or asked.settings:
-        from graph.config import RecipeError
+    from graph.build import ORDER
+    from graph.config import RecipeError
 
+    if asked.until and asked.until not in ORDER:
+        raise RecipeError(f"--until {asked.until!r} is no node; give one of {', '.join(ORDER)}")
+    until = asked.until or "*"
+    if not asked.recipe.is_dir():
+        return go(begin(asked), until=until)
+    if asked.run or asked.inherit or asked.gates is not None or asked.settings:
         raise RecipeError(
             f"{asked.recipe} is a run, whose recipe is fixed; --run, --from, --gates and --set make a new one"
         )
-    return go(asked.recipe, one=True)
+    return go(asked.recipe, until=until)
 
 
 def status(asked: argparse.Namespace) -> int:

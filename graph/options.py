@@ -56,8 +56,11 @@ def running(command: Add) -> None:
     fresh(one)
     one = command("resume", "go on with a run that was stopped or killed")
     one.add_argument("folder", type=Path, metavar="RUN")
-    one = command("step", "pass one node: of a run, or of a new run from a recipe")
+    one = command("step", "pass one node, or several, of a run or of a new run from a recipe")
     one.add_argument("recipe", type=Path, metavar="RECIPE.toml|RUN")
+    one.add_argument("--until", default="", metavar="NODE",
+                     help="go on until this node is passed, a gate is reached, or the end (default: one node; "
+                     "`breakfix graph` shows them)")  # fmt: skip
     fresh(one)
     one = command("status", "say where a run is")
     one.add_argument("folder", type=Path, metavar="RUN")

@@ -131,8 +131,8 @@ def standing(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Standing:
     return Standing(state, node or ("" if begun else "baseline"), dict(snapshot.values), shown)
 
 
-def advance(folder: Path, answer: dict[str, Any] | None = None, one: bool = False) -> Standing:
-    """Goes on with a run until it ends, waits at a gate, or (`one`) has passed one more node.
+def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "") -> Standing:
+    """Goes on with a run until it ends, waits at a gate, or has passed the node `until`, which may be `*` for any.
 
     `answer` is what a gate is told. SIGTERM is taken as Ctrl-C: both leave a run that can be gone on with.
     """
@@ -152,7 +152,7 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, one: bool = Fals
         watch = team(str(folder)).watch
         steps = graph.stream(
             begin, THREAD, context={"run": str(folder)}, stream_mode="tasks", durability="sync",
-            interrupt_after="*" if one else None,
+            interrupt_after="*" if until == "*" else [until] if until else None,
         )  # fmt: skip
         for step in steps:
             if isinstance(step, dict) and "input" in step:

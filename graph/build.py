@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph.graph import END, START, StateGraph
 
 from graph import nodes
+from graph.history import noted
 from graph.state import Context, State
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def build(checkpointer: "BaseCheckpointSaver[Any] | None" = None) -> "CompiledSt
     """The compiled graph. The command line gives it SqliteSaver; LangGraph's own server brings one of its own."""
     graph = StateGraph(State, context_schema=Context)
     for name in ORDER:
-        graph.add_node(name, nodes.NODES[name])
+        graph.add_node(name, noted(nodes.NODES[name]))
     graph.add_edge(START, "baseline")
     graph.add_edge("baseline", "curate")
     graph.add_conditional_edges("curate", nodes.curated, {"attack": "attack", "train": "data_gate"})

@@ -67,7 +67,7 @@ def place(asked: argparse.Namespace) -> Path:
 
 def begin(asked: argparse.Namespace) -> Path:
     """Makes a run folder from a recipe; nothing is left behind when the recipe is wrong."""
-    from graph.config import RecipeError, load
+    from graph.config import load
     from graph.preflight import preflight
     from graph.run import create
 
@@ -76,8 +76,8 @@ def begin(asked: argparse.Namespace) -> Path:
         settings.append("gates=" + json.dumps([name.strip() for name in asked.gates.split(",") if name.strip()]))
     if asked.inherit:
         settings.append(f"inherit={json.dumps(str(asked.inherit.resolve()))}")
-    if asked.run is not None and (asked.run in ("", ".", "..") or Path(asked.run).name != asked.run):
-        raise RecipeError(f"--run {asked.run!r} is no name; give one without slashes")
+    if asked.run is not None:
+        commands.named("--run", asked.run)
     folder = place(asked)
     recipe = load(asked.recipe, settings)
     preflight(recipe)
@@ -154,6 +154,7 @@ def answer(asked: argparse.Namespace) -> int:
 
 COMMANDS = {
     "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer,
+    "history": commands.history, "fork": commands.fork,
     "report": commands.report, "chat": commands.chat, "import": commands.bring_in, "calibrate": commands.calibrate,
     "fit-judge": commands.fit_judge, "label": commands.label, "rejudge": commands.rejudge, "export": commands.export,
     "eval": commands.evaluate, "purge": commands.purge, "doctor": commands.doctor,

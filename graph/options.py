@@ -70,6 +70,17 @@ def running(command: Add) -> None:
     one = command("reject", "say no at the gate where a run waits, and go on another way")
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--why", default="", help="the reason; the writer and the trainer are told")
+    forking(command("fork", "make a new run that begins at a checkpoint of another, which stays as it is"))
+
+
+def forking(one: argparse.ArgumentParser) -> None:
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--at", required=True, metavar="CHECKPOINT",
+                     help="its number in `breakfix history RUN`, or the first digits of its id")  # fmt: skip
+    one.add_argument("--name", required=True, metavar="NEW", help="name of the new run, which lies beside the other")
+    one.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
+                     help="change one key of the recipe from there on; not what the base has been measured with, such "
+                     "as its goals or the seed")  # fmt: skip
 
 
 def looking(command: Add) -> None:
@@ -77,6 +88,9 @@ def looking(command: Add) -> None:
         "report", "write a run's report so far, a page among it, and print its beginning; of several, a comparison"
     )
     one.add_argument("folders", type=Path, nargs="+", metavar="RUN")
+    one = command("history", "list a run's checkpoints, oldest first, while it goes on as well")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--json", action="store_true", help="for programs")
     one = command("chat", "talk to the base, the champion or any candidate")
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--with", dest="adapter", default="champion", metavar="ADAPTER",

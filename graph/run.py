@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -46,9 +47,19 @@ class Standing:
 
 def create(recipe: Recipe, folder: Path) -> None:
     """Makes a run folder that only its owner can read. Raises RecipeError when it is there already."""
+    with beginning(recipe, folder):
+        pass
+
+
+@contextmanager
+def beginning(recipe: Recipe, folder: Path, **more: Any) -> Iterator[Path]:
+    """The folder of a new run, still elsewhere, to put more into: it is there whole or not at all.
+
+    `more` is for its manifest. Raises RecipeError when it is there already.
+    """
     if folder.exists():
         raise RecipeError(
-            f"{folder} is there already; `breakfix resume {folder}` goes on with it, --run NAME makes another"
+            f"{folder} is there already; `breakfix resume {folder}` goes on with it, another name makes another"
         )
     text = as_toml(recipe)
     manifest = {
@@ -60,12 +71,18 @@ def create(recipe: Recipe, folder: Path) -> None:
         "cpus": os.cpu_count(),
         "versions": {name: found for name in VERSIONED if (found := installed(name))},
         "revision": revision(),
+        **more,
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    (made / "recipe.toml").write_text(text, encoding="utf-8")
-    (made / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    made.rename(folder)
+    try:
+        (made / "recipe.toml").write_text(text, encoding="utf-8")
+        (made / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        yield made
+        made.rename(folder)
+    except BaseException:
+        shutil.rmtree(made)
+        raise
 
 
 def installed(name: str) -> str:
@@ -115,10 +132,15 @@ def opened(folder: Path) -> "Iterator[CompiledStateGraph[Any, Any, Any, Any]]":
 
     from graph.build import build
 
-    if not (folder / "recipe.toml").is_file():
-        raise RecipeError(f"{folder} is no run: no recipe.toml there; `ls runs` shows what there is")
+    check(folder)
     with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
         yield build(saver)
+
+
+def check(folder: Path) -> None:
+    """Raises RecipeError for a folder that holds no run."""
+    if not (folder / "recipe.toml").is_file():
+        raise RecipeError(f"{folder} is no run: no recipe.toml there; `ls runs` shows what there is")
 
 
 def standing(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Standing:
@@ -138,6 +160,7 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "")
     """
     from langgraph.types import Command
 
+    from graph.history import filled
     from graph.state import START
 
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
@@ -146,7 +169,8 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "")
         now = standing(graph)
         if now.state == "finished" or (now.state == "waiting" and answer is None):
             return now
-        begin: Any = Command(resume=answer) if answer is not None else None if now.values else START
+        start = START | {"filled": filled(folder)}
+        begin: Any = Command(resume=answer) if answer is not None else None if now.values else start
         from graph.team import team
 
         watch = team(str(folder)).watch

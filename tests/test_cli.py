@@ -30,7 +30,10 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.strip()
 
 
-@pytest.mark.parametrize("command", [["status"], ["resume"], ["approve"], ["report"], ["chat"], ["purge", "--yes"]])
+@pytest.mark.parametrize("command", [
+    ["status"], ["resume"], ["approve"], ["report"], ["history"], ["fork", "--at", "1", "--name", "new"], ["chat"],
+    ["purge", "--yes"],
+])  # fmt: skip
 def test_a_folder_that_is_no_run_is_a_mistake(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -154,7 +154,7 @@ def answer(asked: argparse.Namespace) -> int:
 
 COMMANDS = {
     "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer,
-    "history": commands.history, "fork": commands.fork,
+    "history": commands.history, "fork": commands.fork, "graph": commands.draw,
     "report": commands.report, "chat": commands.chat, "import": commands.bring_in, "calibrate": commands.calibrate,
     "fit-judge": commands.fit_judge, "label": commands.label, "rejudge": commands.rejudge, "export": commands.export,
     "eval": commands.evaluate, "purge": commands.purge, "doctor": commands.doctor,

@@ -122,6 +122,13 @@ def named(option: str, name: str) -> str:
     return name
 
 
+def draw(asked: argparse.Namespace) -> int:
+    from graph.build import build
+
+    print(build().get_graph().draw_mermaid(), end="")
+    return FINISHED
+
+
 def calibrate(asked: argparse.Namespace) -> int:
     from evals import injections
     from evals.scorecard import shown

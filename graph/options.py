@@ -91,6 +91,7 @@ def looking(command: Add) -> None:
     one = command("history", "list a run's checkpoints, oldest first, while it goes on as well")
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--json", action="store_true", help="for programs")
+    command("graph", "print the graph of a run as Mermaid")
     one = command("chat", "talk to the base, the champion or any candidate")
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--with", dest="adapter", default="champion", metavar="ADAPTER",

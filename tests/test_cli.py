@@ -156,6 +156,11 @@ def test_a_file_of_another_format_is_a_mistake(run: Path, capsys: pytest.Capture
     assert "mine.json" in said(capsys)
 
 
+def test_the_picture_in_the_readme_is_the_graph(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["graph"]) == 0
+    assert f"```mermaid\n{capsys.readouterr().out}```\n" in (Path(__file__).parent.parent / "README.md").read_text()
+
+
 def test_doctor_says_what_a_recipe_needs(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

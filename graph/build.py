@@ -18,7 +18,12 @@ ORDER = ("baseline", "curate", "attack", "judge", "diagnose", "decide", "write",
 
 
 def build(checkpointer: "BaseCheckpointSaver[Any] | None" = None) -> "CompiledStateGraph[State, Context, State, State]":
-    """The compiled graph. The command line gives it SqliteSaver; LangGraph's own server brings one of its own."""
+    """The compiled graph, on the command line's checkpoints."""
+    return edges().compile(checkpointer=checkpointer)
+
+
+def edges() -> StateGraph[State, Context, State, State]:
+    """The graph as LangGraph's own server takes it (`langgraph.json`), which brings checkpoints of its own."""
     graph = StateGraph(State, context_schema=Context)
     for name in ORDER:
         graph.add_node(name, noted(nodes.NODES[name]))
@@ -38,4 +43,4 @@ def build(checkpointer: "BaseCheckpointSaver[Any] | None" = None) -> "CompiledSt
     graph.add_edge("promote_gate", "promote")
     graph.add_edge("promote", "attack")
     graph.add_edge("report", END)
-    return graph.compile(checkpointer=checkpointer)
+    return graph

@@ -1,6 +1,6 @@
 """What LangGraph checkpoints: ids and counters. Everything that grows is in the memory."""
 
-from typing import TypedDict
+from typing_extensions import TypedDict
 
 
 class State(TypedDict, total=False):

@@ -26,7 +26,7 @@ from graph import (
 )
 from graph.attacking import ATTACKS
 from graph.gates import Place
-from graph.state import Context, State
+from graph.state import START, Context, State
 from graph.team import Team, team
 from tools.campaign import campaign
 from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
@@ -45,7 +45,7 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
     sources.inherited(crew)
     calibrating.look(crew, "baseline", 0)
     measuring.measure(crew, BASE, "baseline", 0)
-    return {}
+    return START
 
 
 def curate(state: State, runtime: Runtime[Context]) -> State:

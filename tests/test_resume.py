@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from graph.build import ORDER
+from graph.history import points
 
 ROOT = Path(__file__).parent.parent
 RECIPE = """
@@ -128,3 +129,11 @@ def test_a_run_killed_inside_a_training_stage_goes_on_from_its_checkpoint(undist
     assert breakfix(tmp_path, "resume", "runs/one") == 0
     assert f"going on from {checkpoint.name}" in (checkpoint.parents[1] / "log.txt").read_text()
     assert ids(tmp_path / "runs" / "one") == ids(undisturbed)
+
+
+def test_a_fork_has_the_adapters_that_were_trained_by_then_and_they_measure_the_same(undisturbed: Path) -> None:
+    at = next(point.number for point in points(undisturbed) if point.next == "measure")
+    folder = undisturbed.parent.parent
+    assert breakfix(folder, "fork", "runs/one", "--at", str(at), "--name", "two") == 0
+    assert breakfix(folder, "resume", "runs/two") == 0
+    assert ids(folder / "runs" / "two") == ids(undisturbed)

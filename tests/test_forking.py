@@ -224,9 +224,9 @@ def test_what_harness_and_lasting_left_goes_along_if_it_had_happened(runs: Path)
     (["--set", "seed=5"], "changes seed"), (["--set", "goals.train=9"], "changes goals"),
     (["--set", "evals.harm=9"], "changes the items of harm"), (["--set", "target.system=Be good"], "changes target"),
     (["--set", "agents.measuring_judge.dials={error=0.5}"], "changes agents.measuring_judge"),
-    (["--set", "gate.alfa=1"], "gate.alfa"), (["--at", "99"], "--at '99' is none of the 20"),
+    (["--set", "gate.alfa=1"], "gate.alfa"), (["--at", "99"], "--at '99' is none of the 21"),
     (["--at", "1f"], "--at '1f' is "), (["--name", "a/b"], "--name 'a/b' is no name"),
-    (["--name", "parent"], "is there already"), (["--at", "20", "--set", "stop.cycles=2"], "is the end of"),
+    (["--name", "parent"], "is there already"), (["--at", "21", "--set", "stop.cycles=2"], "is the end of"),
 ])  # fmt: skip
 def test_what_cannot_be_forked_is_said_in_a_line_and_leaves_nothing_behind(
     more: list[str], named: str, runs: Path, capsys: pytest.CaptureFixture[str]

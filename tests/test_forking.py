@@ -262,7 +262,7 @@ def test_the_history_is_told_without_waiting_for_torch(runs: Path) -> None:
 def test_the_history_is_a_line_for_each_checkpoint_or_data(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["history", str(runs / "parent"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [one["number"] for one in found] == list(range(1, 21))
+    assert [one["number"] for one in found] == list(range(1, 22))
     assert [one["next"] for one in found[:4]] == ["baseline", "curate", "attack", "judge"]
     assert found[0]["attempts"] == 0 < found[1]["attempts"] < found[-1]["attempts"]
     assert (found[0]["champion"], found[-1]["cycle"]) == (BASE, 2)

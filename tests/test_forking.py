@@ -268,8 +268,8 @@ def test_the_history_is_a_line_for_each_checkpoint_or_data(runs: Path, capsys: p
     assert (found[0]["champion"], found[-1]["cycle"]) == (BASE, 2)
     assert main(["history", str(runs / "parent")]) == 0
     *lines, hint = capsys.readouterr().out.splitlines()
-    assert len(lines) == 21
+    assert len(lines) == 22
     assert all(one["id"][:13] in line for one, line in zip(found, lines[1:], strict=True))
-    assert len({one["id"][:13] for one in found}) == 20
+    assert len({one["id"][:13] for one in found}) == 21
     assert "the end" in lines[-1]
     assert "breakfix fork" in hint

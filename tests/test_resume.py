@@ -53,7 +53,7 @@ KILLS = [
     ("baseline", 1), ("baseline", 3), ("baseline", -1), ("curate", -1), ("attack", 1), ("attack", 4), ("attack", -1),
     ("judge", 1), ("judge", -1), ("diagnose", -1), ("decide", 1), ("write", 1), ("write", -1), ("data_gate", -1),
     ("plan", 1), ("train_gate", -1), ("train", 1), ("measure", 1), ("measure", -1), ("promote_gate", 1),
-    ("promote", -1), ("report", 1), ("report", -1),
+    ("promote", -1), ("stop_gate", -1), ("report", 1), ("report", -1),
 ]  # fmt: skip
 """A node, and after how many writes in it the process dies; -1 is when its work is done and not yet checkpointed."""
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph.graph import END, START, StateGraph
 
 from graph import nodes
+from graph.history import noted
 from graph.state import Context, State
 
 if TYPE_CHECKING:
@@ -17,10 +18,15 @@ ORDER = ("baseline", "curate", "attack", "judge", "diagnose", "decide", "stop_ga
 
 
 def build(checkpointer: "BaseCheckpointSaver[Any] | None" = None) -> "CompiledStateGraph[State, Context, State, State]":
-    """The compiled graph. The command line gives it SqliteSaver; LangGraph's own server brings one of its own."""
+    """The compiled graph, on the command line's checkpoints."""
+    return edges().compile(checkpointer=checkpointer)
+
+
+def edges() -> StateGraph[State, Context, State, State]:
+    """The graph as LangGraph's own server takes it (`langgraph.json`), which brings checkpoints of its own."""
     graph = StateGraph(State, context_schema=Context)
     for name in ORDER:
-        graph.add_node(name, nodes.NODES[name])
+        graph.add_node(name, noted(nodes.NODES[name]))
     graph.add_edge(START, "baseline")
     graph.add_edge("baseline", "curate")
     graph.add_conditional_edges("curate", nodes.curated, {"attack": "attack", "train": "data_gate"})
@@ -40,4 +46,4 @@ def build(checkpointer: "BaseCheckpointSaver[Any] | None" = None) -> "CompiledSt
     graph.add_edge("promote_gate", "promote")
     graph.add_conditional_edges("promote", nodes.go_on, {"stop": "report", "go on": "attack"})
     graph.add_edge("report", END)
-    return graph.compile(checkpointer=checkpointer)
+    return graph

@@ -67,7 +67,7 @@ def place(asked: argparse.Namespace) -> Path:
 
 def begin(asked: argparse.Namespace) -> Path:
     """Makes a run folder from a recipe; nothing is left behind when the recipe is wrong."""
-    from graph.config import RecipeError, load
+    from graph.config import load
     from graph.preflight import preflight
     from graph.run import create
 
@@ -76,8 +76,8 @@ def begin(asked: argparse.Namespace) -> Path:
         settings.append("gates=" + json.dumps([name.strip() for name in asked.gates.split(",") if name.strip()]))
     if asked.inherit:
         settings.append(f"inherit={json.dumps(str(asked.inherit.resolve()))}")
-    if asked.run is not None and (asked.run in ("", ".", "..") or Path(asked.run).name != asked.run):
-        raise RecipeError(f"--run {asked.run!r} is no name; give one without slashes")
+    if asked.run is not None:
+        commands.named("--run", asked.run)
     folder = place(asked)
     recipe = load(asked.recipe, settings)
     preflight(recipe)
@@ -85,7 +85,7 @@ def begin(asked: argparse.Namespace) -> Path:
     return folder
 
 
-def go(folder: Path, answer: dict[str, object] | None = None, one: bool = False) -> int:
+def go(folder: Path, answer: dict[str, object] | None = None, until: str = "") -> int:
     """Goes on with a run, shows how it goes, and says where it stands."""
     from graph.console import Console, show
     from graph.run import advance
@@ -95,7 +95,7 @@ def go(folder: Path, answer: dict[str, object] | None = None, one: bool = False)
         raise no_run(folder)
     with Console(folder) as console:
         team(str(folder)).watch = console.watch
-        now = advance(folder, answer, one)
+        now = advance(folder, answer, until)
     show(folder, now)
     return status_of(now)
 
@@ -113,15 +113,19 @@ def resume(asked: argparse.Namespace) -> int:
 
 
 def step(asked: argparse.Namespace) -> int:
-    if not asked.recipe.is_dir():
-        return go(begin(asked), one=True)
-    if asked.run or asked.inherit or asked.gates is not None or asked.settings:
-        from graph.config import RecipeError
+    from graph.build import ORDER
+    from graph.config import RecipeError
 
+    if asked.until and asked.until not in ORDER:
+        raise RecipeError(f"--until {asked.until!r} is no node; give one of {', '.join(ORDER)}")
+    until = asked.until or "*"
+    if not asked.recipe.is_dir():
+        return go(begin(asked), until=until)
+    if asked.run or asked.inherit or asked.gates is not None or asked.settings:
         raise RecipeError(
             f"{asked.recipe} is a run, whose recipe is fixed; --run, --from, --gates and --set make a new one"
         )
-    return go(asked.recipe, one=True)
+    return go(asked.recipe, until=until)
 
 
 def status(asked: argparse.Namespace) -> int:
@@ -180,6 +184,7 @@ def follow(folder: Path) -> int:
 
 COMMANDS = {
     "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer, "review": review,
+    "history": commands.history, "fork": commands.fork, "graph": commands.draw,
     "report": commands.report, "chat": commands.chat, "import": commands.bring_in, "calibrate": commands.calibrate,
     "fit-judge": commands.fit_judge, "label": commands.label, "rejudge": commands.rejudge, "export": commands.export,
     "eval": commands.evaluate, "console": commands.console, "purge": commands.purge, "doctor": commands.doctor,

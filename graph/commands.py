@@ -100,6 +100,44 @@ def bring_in(asked: argparse.Namespace) -> int:
     return FINISHED if new or known else FAILED
 
 
+def history(asked: argparse.Namespace) -> int:
+    from graph.console import timeline
+    from graph.history import points, shown
+
+    lines = [shown(one) for one in points(asked.folder)]
+    if asked.json:
+        print(json.dumps(lines, indent=2))
+    else:
+        timeline(asked.folder, lines)
+    return FINISHED
+
+
+def fork(asked: argparse.Namespace) -> int:
+    from graph import forking
+
+    folder = asked.folder.resolve().parent / named("--name", asked.name)
+    start = forking.fork(asked.folder, asked.at, folder, asked.settings)
+    print(f"{folder} begins where {asked.folder} {f'was before {start.next}' if start.next else 'ended'}, "
+          f"cycle {start.values['cycle']}; `breakfix resume {folder}` goes on")  # fmt: skip
+    return FINISHED
+
+
+def named(option: str, name: str) -> str:
+    """The name of a new run. Raises RecipeError for what is none."""
+    from graph.config import RecipeError
+
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise RecipeError(f"{option} {name!r} is no name; give one without slashes")
+    return name
+
+
+def draw(asked: argparse.Namespace) -> int:
+    from graph.build import build
+
+    print(build().get_graph().draw_mermaid(), end="")
+    return FINISHED
+
+
 def calibrate(asked: argparse.Namespace) -> int:
     from evals import injections
     from evals.scorecard import shown

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -149,6 +149,20 @@ def show(folder: Path, now: "Standing") -> None:
         at_gate(folder, now.gate)
     elif not running:
         print(f"  next: breakfix resume {folder}")
+
+
+def timeline(folder: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """The checkpoints of a run, one a line."""
+    from datetime import datetime
+
+    from graph.history import SHOWN
+
+    print(f"{'':>4} {'checkpoint':{SHOWN}} {'next':12} {'cycle':>5} {'champion':16} {'attempts':>8} {'rows':>6}  when")
+    for one in lines:
+        at = datetime.fromisoformat(one["at"]).astimezone()
+        print(f"{one['number']:4} {one['id'][:SHOWN]} {one['next'] or 'the end':12} {one['cycle']:5} "
+              f"{one['champion']:16} {one['attempts']:8} {one['rows']:6}  {at:%Y-%m-%d %H:%M:%S}")  # fmt: skip
+    print(f"  next: breakfix fork {folder} --at NUMBER --name NEW")
 
 
 def at_gate(folder: Path, gate: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """What the models cost: calls and tokens by role, counted where LangChain reports them, and the budget for them."""
 
+import math
+from statistics import median
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +11,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 
 from graph.config import Recipe
 from tools.memory import Memory
+from tools.records import Adapter, StagePlan
 from tools.tokens import count
 
 
@@ -58,3 +61,17 @@ def money(tokens: tuple[int, int], recipe: Recipe, role: str) -> float:
     """What tokens read and written have cost, by the price of the role's model."""
     spec = recipe.models.get(role)
     return sum(n * price for n, price in zip(tokens, spec.price, strict=True)) / 1e6 if spec else 0.0
+
+
+def estimate(memory: Memory, plan: StagePlan) -> tuple[int, float | None]:
+    """The steps of a stage and the seconds that they may take, by earlier stages of its kind; None where none was."""
+    steps = math.ceil(math.ceil(plan.rows / plan.batch) * plan.epochs)
+    before = [one for one in memory.get(Adapter, "stage = ? and within = 0", plan.stage) if one.steps and one.seconds]
+    return steps, steps * median(one.seconds / one.steps for one in before) if before else None
+
+
+def told(memory: Memory, plan: StagePlan) -> str:
+    """The same in words."""
+    steps, seconds = estimate(memory, plan)
+    time = "no stage of its kind has been timed yet" if seconds is None else f"about {seconds / 60:.1f} minutes"
+    return f"{steps} steps, {time}"

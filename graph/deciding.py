@@ -23,7 +23,8 @@ def stop(crew: Team, champion: str, cycle: int) -> str:
     choices = crew.memory.by_cycle("choice")
     gains, fell = [gained(event) for event in choices.values()], faded(crew, cycle, choices)
     began = crew.memory.query("select min(at) as at from events")[0]["at"]
-    hours = (time.time() - began) / 3600
+    away = sum(event["away"] for event in crew.memory.events("forked"))
+    hours = (time.time() - began - away) / 3600
     rule = crew.recipe.stop
     why = stopping.stop(fresh, held_out, gains, cycle - 1, hours, rule, costs.over(crew.memory, crew.recipe), fell)
     items = max((trial["n"] for event in choices.values() for trial in event.get("trials", ())), default=0)

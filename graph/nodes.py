@@ -10,6 +10,7 @@ from agents import trainer
 from graph import (
     attacking,
     calibrating,
+    costs,
     curating,
     deciding,
     diagnosing,
@@ -25,7 +26,7 @@ from graph import (
 )
 from graph.attacking import ATTACKS
 from graph.gates import Place
-from graph.state import Context, State
+from graph.state import START, Context, State
 from graph.team import Team, team
 from tools.campaign import campaign
 from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
@@ -44,7 +45,7 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
     sources.inherited(crew)
     calibrating.look(crew, "baseline", 0)
     measuring.measure(crew, BASE, "baseline", 0)
-    return {}
+    return START
 
 
 def curate(state: State, runtime: Runtime[Context]) -> State:
@@ -218,7 +219,8 @@ def train_gate(state: State, runtime: Runtime[Context]) -> State:
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["plan_round"]
     plans = [crew.memory.get(StagePlan, "id = ?", one)[0] for one in state["plans"]]
     place = Place("train", cycle, round)
-    said = gates.asked(crew, place, stages=[one.model_dump(mode="json") for one in plans])
+    takes = {one.stage: costs.told(crew.memory, one) for one in plans}
+    said = gates.asked(crew, place, stages=[one.model_dump(mode="json") for one in plans], takes=takes)
     if over := gates.ending(said, "train"):
         return {"stopped": over}
     if said and not said.approved:

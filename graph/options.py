@@ -69,8 +69,11 @@ def running(command: Add) -> None:
     fresh(one)
     one = command("resume", "go on with a run that was stopped or killed")
     one.add_argument("folder", type=Path, metavar="RUN")
-    one = command("step", "pass one node: of a run, or of a new run from a recipe")
+    one = command("step", "pass one node, or several, of a run or of a new run from a recipe")
     one.add_argument("recipe", type=Path, metavar="RECIPE.toml|RUN")
+    one.add_argument("--until", default="", metavar="NODE",
+                     help="go on until this node is passed, a gate is reached, or the end (default: one node; "
+                     "`breakfix graph` shows them)")  # fmt: skip
     fresh(one)
     one = command("status", "say where a run is")
     one.add_argument("folder", type=Path, metavar="RUN")
@@ -90,6 +93,17 @@ def running(command: Add) -> None:
     one.epilog, one.formatter_class = KEYS, argparse.RawDescriptionHelpFormatter
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--as", dest="who", default="", metavar="NAME", help="who you are (default: $USER)")
+    forking(command("fork", "make a new run that begins at a checkpoint of another, which stays as it is"))
+
+
+def forking(one: argparse.ArgumentParser) -> None:
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--at", required=True, metavar="CHECKPOINT",
+                     help="its number in `breakfix history RUN`, or the first digits of its id")  # fmt: skip
+    one.add_argument("--name", required=True, metavar="NEW", help="name of the new run, which lies beside the other")
+    one.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
+                     help="change one key of the recipe from there on; not what the base has been measured with, such "
+                     "as its goals or the seed")  # fmt: skip
 
 
 def looking(command: Add) -> None:
@@ -97,6 +111,10 @@ def looking(command: Add) -> None:
         "report", "write a run's report so far, a page among it, and print its beginning; of several, a comparison"
     )
     one.add_argument("folders", type=Path, nargs="+", metavar="RUN")
+    one = command("history", "list a run's checkpoints, oldest first, while it goes on as well")
+    one.add_argument("folder", type=Path, metavar="RUN")
+    one.add_argument("--json", action="store_true", help="for programs")
+    command("graph", "print the graph of a run as Mermaid")
     one = command("chat", "talk to the base, the champion or any candidate")
     one.add_argument("folder", type=Path, metavar="RUN")
     one.add_argument("--with", dest="adapter", default="champion", metavar="ADAPTER",

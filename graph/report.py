@@ -20,6 +20,7 @@ from evals.report import (
     manual,
     measured,
     page,
+    people,
     severity,
     slices,
     spending,
@@ -131,6 +132,7 @@ def sections(desk: Desk, tiles: Sequence[Tile], guards: Sequence[Rail]) -> list[
                 blocks=measured.boxed([*findings.diagnosed(diagnoses), findings.weak(diagnoses), open_cells])),
         decisions.cycles(memory, found.names),
         decisions.decided(memory, found.names),
+        people.people(memory),
         Section(name="What was not measured", blocks=(missing(desk, by_language, severe),)),
         manifest(crew),
     ]  # fmt: skip

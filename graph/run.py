@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -46,9 +47,19 @@ class Standing:
 
 def create(recipe: Recipe, folder: Path) -> None:
     """Makes a run folder that only its owner can read. Raises RecipeError when it is there already."""
+    with beginning(recipe, folder):
+        pass
+
+
+@contextmanager
+def beginning(recipe: Recipe, folder: Path, **more: Any) -> Iterator[Path]:
+    """The folder of a new run, still elsewhere, to put more into: it is there whole or not at all.
+
+    `more` is for its manifest. Raises RecipeError when it is there already.
+    """
     if folder.exists():
         raise RecipeError(
-            f"{folder} is there already; `breakfix resume {folder}` goes on with it, --run NAME makes another"
+            f"{folder} is there already; `breakfix resume {folder}` goes on with it, another name makes another"
         )
     text = as_toml(recipe)
     manifest = {
@@ -60,12 +71,18 @@ def create(recipe: Recipe, folder: Path) -> None:
         "cpus": os.cpu_count(),
         "versions": {name: found for name in VERSIONED if (found := installed(name))},
         "revision": revision(),
+        **more,
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    (made / "recipe.toml").write_text(text, encoding="utf-8")
-    (made / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    made.rename(folder)
+    try:
+        (made / "recipe.toml").write_text(text, encoding="utf-8")
+        (made / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        yield made
+        made.rename(folder)
+    except BaseException:
+        shutil.rmtree(made)
+        raise
 
 
 def installed(name: str) -> str:
@@ -115,10 +132,15 @@ def opened(folder: Path) -> "Iterator[CompiledStateGraph[Any, Any, Any, Any]]":
 
     from graph.build import build
 
-    if not (folder / "recipe.toml").is_file():
-        raise RecipeError(f"{folder} is no run: no recipe.toml there; `ls runs` shows what there is")
+    check(folder)
     with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
         yield build(saver)
+
+
+def check(folder: Path) -> None:
+    """Raises RecipeError for a folder that holds no run."""
+    if not (folder / "recipe.toml").is_file():
+        raise RecipeError(f"{folder} is no run: no recipe.toml there; `ls runs` shows what there is")
 
 
 def standing(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Standing:
@@ -131,8 +153,8 @@ def standing(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Standing:
     return Standing(state, node or ("" if begun else "baseline"), dict(snapshot.values), shown)
 
 
-def advance(folder: Path, answer: dict[str, Any] | None = None, one: bool = False) -> Standing:
-    """Goes on with a run until it ends, waits at a gate, or (`one`) has passed one more node.
+def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "") -> Standing:
+    """Goes on with a run until it ends, waits at a gate, or has passed the node `until`, which may be `*` for any.
 
     `answer` is what a gate is told; where somebody has decided already, theirs counts. At a gate with a time limit the
     run stays until then. SIGTERM is taken as Ctrl-C: both leave a run that can be gone on with.
@@ -141,38 +163,41 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, one: bool = Fals
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with locked(folder), opened(folder) as graph:
         now = standing(graph)
-        while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, one))):
-            pass_on(graph, folder, now, answer, one)
+        while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, until))):
+            pass_on(graph, folder, now, answer, until)
             now, answer = standing(graph), None
-            if one:
+            if until:
                 break
         return now
 
 
-def decided(folder: Path, now: Standing, one: bool) -> bool:
+def decided(folder: Path, now: Standing, until: str) -> bool:
     """Whether somebody has decided at the gate where a run waits, or does while it stays there."""
     from graph import gates
     from graph.team import team
 
     crew, place = team(str(folder)), gates.place_of(now.gate)
-    return gates.decision(crew.memory, place) is not None if one else gates.stay(crew, place)
+    return gates.decision(crew.memory, place) is not None if until else gates.stay(crew, place)
 
 
 def pass_on(
     graph: "CompiledStateGraph[Any, Any, Any, Any]", folder: Path, now: Standing, answer: dict[str, Any] | None,
-    one: bool,
+    until: str,
 ) -> None:  # fmt: skip
-    """Runs the nodes that come next, as far as the end or a gate."""
+    """Runs the nodes that come next, as far as the end, a gate or the node `until`."""
     from langgraph.types import Command
 
+    from graph.history import filled
     from graph.state import START
     from graph.team import team
 
-    begin: Any = Command(resume=answer or "decided") if now.state == "waiting" else None if now.values else START
+    begin: Any = Command(resume=answer or "decided") if now.state == "waiting" else None
+    if not now.values:
+        begin = START | {"filled": filled(folder)}
     watch = team(str(folder)).watch
     steps = graph.stream(
         begin, THREAD, context={"run": str(folder)}, stream_mode="tasks", durability="sync",
-        interrupt_after="*" if one else None,
+        interrupt_after="*" if until == "*" else [until] if until else None,
     )  # fmt: skip
     for step in steps:
         if isinstance(step, dict) and "input" in step:

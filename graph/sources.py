@@ -1,10 +1,8 @@
 """Where a run's goals, general rows, recorded conversations and labelled answers come from, as its recipe says."""
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ from agents.inventor import invent
 from graph.config import Recipe
 from tools import general, sets, transcripts
 from tools import goals as files
+from tools.copying import copied
 from tools.labels import Label, Task
 from tools.labels import read as read_labels
 from tools.memory import Memory
@@ -138,7 +137,9 @@ def inherited(crew: "Team") -> None:
     """Puts an older run's attacks and rows into the memory, as cycle 0: regressions to measure, rows to replay."""
     if crew.recipe.inherit is None:
         return
-    old = Memory(copied(crew.recipe.inherit / "memory.sqlite", crew.run / "inherited.sqlite"))
+    inherited = crew.run / "inherited.sqlite"
+    copied(crew.recipe.inherit / "memory.sqlite", inherited).close()
+    old = Memory(inherited)
     goals = old.get(Goal, "split = 'train'")
     hidden = held_out(crew, goals)
     attacks = [a for a in old.get(Attempt, "purpose <> 'measure' and error = ''") if a.goal not in hidden]
@@ -159,13 +160,6 @@ def inherited(crew: "Team") -> None:
         }) for number, row in enumerate(rows)
     )  # fmt: skip
     crew.memory.event(0, "baseline", "rows", round=0, rows=len(rows), kinds=dict(Counter(row.kind for row in rows)))
-
-
-def copied(memory: Path, to: Path) -> Path:
-    """A copy of another run's memory, which is opened for reading alone."""
-    with closing(sqlite3.connect(f"file:{memory}?mode=ro", uri=True)) as old, closing(sqlite3.connect(to)) as new:
-        old.backup(new)
-    return to
 
 
 def retained(recipe: Recipe, n: int, cycle: int, round: int) -> list[Example]:

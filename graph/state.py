@@ -1,6 +1,6 @@
 """What LangGraph checkpoints: ids and counters. Everything that grows is in the memory."""
 
-from typing import TypedDict
+from typing_extensions import TypedDict
 
 
 class State(TypedDict, total=False):
@@ -32,6 +32,8 @@ class State(TypedDict, total=False):
     """Id of the adapter that the gate's statistics would make champion."""
     stopped: str
     """Why the loop ended; empty while it goes on."""
+    filled: dict[str, dict[str, int]]
+    """How far each memory in the folder, and each table in it, was filled by then: where a fork's begins."""
 
 
 class Context(TypedDict):

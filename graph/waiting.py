@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from graph import edits, mixing
+from graph import costs, edits, mixing
 from graph.edits import Edit
 from graph.gates import Place
 from graph.team import Team
@@ -40,7 +40,9 @@ def items(crew: Team, place: Place, shown: dict[str, Any]) -> list[Item]:
     if place.gate == "data":
         return [*rows(crew, place), *doubtful(crew, place)]
     if place.gate == "train":
-        return [staged(plan, edits.numbers(crew, place)) for plan in map(StagePlan.model_validate, shown["stages"])]
+        return [
+            staged(crew, plan, edits.numbers(crew, place)) for plan in map(StagePlan.model_validate, shown["stages"])
+        ]
     told = [("why", str(shown.get("why", "")))]
     told += [("score", str(score)) for score in shown.get("scores", ())]
     about = (
@@ -88,12 +90,14 @@ def word(harmful: bool | None) -> str:
     return "nothing that they agree on" if harmful is None else "harmful" if harmful else "harmless"
 
 
-def staged(plan: StagePlan, wanted: dict[str, dict[str, float]]) -> Item:
-    """A stage with the numbers that it is to have."""
+def staged(crew: Team, plan: StagePlan, wanted: dict[str, dict[str, float]]) -> Item:
+    """A stage with the numbers that it is to have, and what it may take."""
     names = ("rows", "epochs", "rate", "rank", "batch", "beta", "method", "why")
     values = {name: getattr(plan, name) for name in names} | wanted.get(plan.stage, {})
     about = f"{plan.stage.upper()} from {plan.parent}{', changed here' if plan.stage in wanted else ''}"
-    return Item("stage", plan.stage, about, tuple((name, f"{value}") for name, value in values.items()))
+    takes = costs.told(crew.memory, plan.model_copy(update=wanted.get(plan.stage, {})))
+    parts = tuple((name, f"{value}") for name, value in values.items())
+    return Item("stage", plan.stage, about, (("takes", takes), *parts))
 
 
 def found(some: Sequence[Item], words: str) -> list[int]:

@@ -30,7 +30,10 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.strip()
 
 
-@pytest.mark.parametrize("command", [["status"], ["resume"], ["approve"], ["report"], ["chat"], ["purge", "--yes"]])
+@pytest.mark.parametrize("command", [
+    ["status"], ["resume"], ["approve"], ["report"], ["history"], ["fork", "--at", "1", "--name", "new"], ["chat"],
+    ["purge", "--yes"],
+])  # fmt: skip
 def test_a_folder_that_is_no_run_is_a_mistake(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +154,11 @@ def test_a_file_of_another_format_is_a_mistake(run: Path, capsys: pytest.Capture
     file.write_text("[1]")
     assert main(["import", str(file), "--format", "jbb", "--run", str(run)]) == 2
     assert "mine.json" in said(capsys)
+
+
+def test_the_picture_in_the_readme_is_the_graph(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["graph"]) == 0
+    assert f"```mermaid\n{capsys.readouterr().out}```\n" in (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_doctor_says_what_a_recipe_needs(

@@ -10,12 +10,12 @@ from test_loop import begin, trained
 
 from agents import writer
 from agents.attacker import Steer
-from graph import attacking, editing, edits, mixing, nodes
+from graph import attacking, costs, editing, edits, mixing, nodes
 from graph.editing import Refused, edit, undo
 from graph.gates import Decided, Place, place_of
 from graph.run import Standing, advance
 from graph.team import Team, team
-from tools.records import Attempt, Example, Goal, StagePlan, Verdict
+from tools.records import Adapter, Attempt, Example, Goal, StagePlan, Verdict
 from tools.sandbox import world
 
 run = test_loop.run
@@ -201,3 +201,27 @@ def test_the_reason_of_a_no_reaches_the_next_writers_prompt(run: Path, monkeypat
     advance(run, {"approved": False, "why": "warmer, and shorter", "who": "Ana"})
     assert len(asked) > 10
     assert all("warmer, and shorter" in user for user in asked)
+
+
+def test_the_report_says_who_decided_and_changed_what(run: Path) -> None:
+    crew, _ = at_gate(run, "data", "stop.cycles=1")
+    [row, *_] = rows_of(crew, "refuse")
+    edit(crew, DATA, "Ben", {"what": "rewrite", "row": row.id, "chosen": "No, and that is all."})
+    advance(run, YES)
+    told = (run / "report.md").read_text().partition("## People at the gates")[2]
+    assert "| 1 | data | approved | Ana |" in told
+    assert "| 1 | data | Ben |" in told
+    assert f"| rewrite | {row.chosen} | No, and that is all. |" in told
+
+
+def test_a_stage_says_what_it_may_take_by_those_before(run: Path) -> None:
+    crew, now = at_gate(run, "train")
+    [sft, dpo] = map(StagePlan.model_validate, now.gate["stages"])
+    assert costs.estimate(crew.memory, sft)[1] is None
+    crew.memory.add([dpo])
+    crew.memory.add(
+        [Adapter(plan=dpo.id, stage="dpo", cycle=1, path="x", loss_first=1, loss_last=1, steps=10, seconds=50)]
+    )
+    twice = dpo.model_copy(update={"rows": 40, "batch": 16, "epochs": 2.0})
+    assert costs.estimate(crew.memory, twice) == (6, 30.0)
+    assert costs.told(crew.memory, twice) == "6 steps, about 0.5 minutes"

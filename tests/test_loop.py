@@ -14,6 +14,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from agents.strategies import STRATEGIES
 from graph import mixing, nodes, sources
+from graph.build import ORDER
 from graph.cli import main
 from graph.config import load
 from graph.run import THREAD, Standing, advance, create, opened, standing
@@ -191,10 +192,29 @@ def test_stepping_passes_one_node_at_a_time(run: Path) -> None:
     create(load(run.parent.parent / "recipe.toml"), run)
     passed = []
     for _ in range(5):
-        advance(run, one=True)
+        advance(run, until="*")
         with opened(run) as graph:
             passed.append(standing(graph).node)
     assert passed == ["curate", "attack", "judge", "diagnose", "decide"]
+
+
+def test_a_step_may_go_as_far_as_a_node_a_gate_or_the_end(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(run.parent.parent)
+    begun = ["step", "recipe.toml", "--set", "stop.cycles=1", "--run"]
+    assert main([*begun, "steps", "--until", "judgement"]) == 2
+    assert f"--until 'judgement' is no node; give one of {', '.join(ORDER)}" in capsys.readouterr().err
+    assert not Path("runs", "steps").exists()
+    for until, status, told in (
+        ("judge", 4, "stopped before diagnose, cycle 1"), ("judge", 4, "stopped before diagnose, cycle 2"),
+        ("write", 0, "finished"),
+    ):  # fmt: skip
+        command = ["step", "runs/steps"] if Path("runs", "steps").exists() else [*begun, "steps"]
+        assert main([*command, "--until", until]) == status
+        assert told in capsys.readouterr().out
+    assert main([*begun, "gated", "--gates", "data", "--until", "promote"]) == 3
+    assert "waits at the data gate" in capsys.readouterr().out
 
 
 def test_a_judge_that_errs_is_shown_to_and_what_it_could_not_say_is_undetermined(run: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from graph.build import ORDER
+from graph.history import points
 
 ROOT = Path(__file__).parent.parent
 RECIPE = """
@@ -52,7 +53,7 @@ KILLS = [
     ("baseline", 1), ("baseline", 3), ("baseline", -1), ("curate", -1), ("attack", 1), ("attack", 4), ("attack", -1),
     ("judge", 1), ("judge", -1), ("diagnose", -1), ("decide", 1), ("write", 1), ("write", -1), ("data_gate", -1),
     ("plan", 1), ("train_gate", -1), ("train", 1), ("measure", 1), ("measure", -1), ("promote_gate", 1),
-    ("promote", -1), ("report", 1), ("report", -1),
+    ("promote", -1), ("stop_gate", -1), ("report", 1), ("report", -1),
 ]  # fmt: skip
 """A node, and after how many writes in it the process dies; -1 is when its work is done and not yet checkpointed."""
 
@@ -128,3 +129,11 @@ def test_a_run_killed_inside_a_training_stage_goes_on_from_its_checkpoint(undist
     assert breakfix(tmp_path, "resume", "runs/one") == 0
     assert f"going on from {checkpoint.name}" in (checkpoint.parents[1] / "log.txt").read_text()
     assert ids(tmp_path / "runs" / "one") == ids(undisturbed)
+
+
+def test_a_fork_has_the_adapters_that_were_trained_by_then_and_they_measure_the_same(undisturbed: Path) -> None:
+    at = next(point.number for point in points(undisturbed) if point.next == "measure")
+    folder = undisturbed.parent.parent
+    assert breakfix(folder, "fork", "runs/one", "--at", str(at), "--name", "two") == 0
+    assert breakfix(folder, "resume", "runs/two") == 0
+    assert ids(folder / "runs" / "two") == ids(undisturbed)

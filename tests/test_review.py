@@ -105,7 +105,9 @@ def test_a_person_edits_drops_undoes_searches_and_approves_by_single_keys(run: P
 def test_a_person_changes_a_stage_rejects_with_a_reason_and_leaves(run: Path) -> None:
     begin(run, "gates=['train']")
     screen = Terminal("review", str(run), "--as", "Ana")
-    assert "SFT from base" in screen.read(r"\n> $")
+    first = screen.read(r"\n> $")
+    assert "SFT from base" in first
+    assert "steps, no stage of its kind has been timed yet" in first
     screen.say("c", "epochs: .*$")
     screen.say("\x152.5\n", "rate: .*$")
     assert "changed here" in screen.say("\n")

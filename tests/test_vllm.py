@@ -147,7 +147,7 @@ def test_a_server_killed_in_the_middle_of_a_campaign_comes_back_and_nothing_is_l
 
     crew.watch = watch
     while not crew.memory.events("vulnerabilities"):
-        advance(folder, one=True)
+        advance(folder, until="*")
     assert one.process
     assert one.process.pid not in killed != []
     held = crew.memory.get(Attempt, "purpose = 'attack'")

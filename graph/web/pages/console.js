@@ -1,5 +1,5 @@
-// The console works by links and forms alone. This has them change the page in its place, looks every two seconds at
-// what others did, shows what is veiled, and takes the keys of `breakfix review`.
+// The console is links and forms. This has them change the page in its place, looks every two seconds at what others did,
+// shows what is veiled, and takes the keys of `breakfix review`.
 "use strict";
 
 const EVERY = 2000;

@@ -5,7 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("ours", deadline=None)  # which would test how busy the machine is
+settings.load_profile("ours")
 os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist's workers, and all they start, would ignore it
 TEMPLATE = (

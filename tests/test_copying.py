@@ -50,6 +50,10 @@ def test_of_a_file_that_nobody_has_open_nothing_is_left_beside_it(file: Path) ->
     assert set(before) == {file.name}
 
 
+def test_a_memory_that_is_being_made_is_not_filled_yet(file: Path) -> None:
+    assert tops(file) == {}
+
+
 def test_what_a_killed_process_left_in_its_log_is_read_and_stays_there(file: Path, tmp_path: Path) -> None:
     (tmp_path / "killed").mkdir()
     with closing(sqlite3.connect(file)) as killed:

@@ -164,7 +164,7 @@ def markers(text: str) -> list[str]:
     return MARKERS.findall("\n".join(text.splitlines()))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(request=HOSTILE, response=HOSTILE, goal=HOSTILE)
 def test_nothing_that_is_judged_can_leave_a_guards_format(request: str, response: str, goal: str) -> None:
     turns = (Turn(role="user", text=request), Turn(role="assistant", text=response))

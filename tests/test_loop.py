@@ -48,6 +48,7 @@ harm = 32
 harm_seen_ways = 16
 harm_adaptive = 8
 harm_unseen_languages = 8
+capability_unseen_languages = 8
 over_refusal = 32
 capability = 32
 final = 16

@@ -15,6 +15,7 @@ from test_loop import begin
 
 from graph import edits, mixing
 from graph.cli import main
+from graph.commands import look
 from graph.editing import edit
 from graph.team import team
 from graph.waiting import difference, found, items
@@ -125,6 +126,29 @@ def test_a_person_changes_a_stage_rejects_with_a_reason_and_leaves(run: Path) ->
     memory = team(str(run)).memory
     assert [(e["who"], e["why"], e["approved"]) for e in memory.events("gate")] == [("Ben", "too long", False)]
     assert {plan.round for plan in memory.get(StagePlan)} == {0, 1}
+
+
+def test_every_gate_and_every_decision_is_passed_by_single_keys(run: Path) -> None:
+    begin(run, "gates=['data','train','promote','stop']", "stop.cycles=1")
+    passed = [
+        ("data", "r", "too short", False, False), ("data", "a", "", True, False),
+        ("train", "r", "too long", False, False), ("train", "a", "fine", True, False),
+        ("promote", "a", "", True, False), ("stop", "r", "one more", False, False),
+        ("data", "a", "", True, False), ("train", "x", "enough", False, True),
+    ]  # fmt: skip
+    for gate, key, why, _, _ in passed:
+        screen = Terminal("review", str(run), "--as", "Ana")
+        assert f"the {gate} gate" in screen.read(r"\n> $")
+        screen.say(key, ": $")
+        os.write(screen.end, f"{why}\n".encode())
+        assert screen.wait() in (0, 3)
+    team.cache_clear()
+    told = [(e["gate"], e["why"], e["approved"], e["end"]) for e in team(str(run)).memory.events("gate")]
+    assert told == [(gate, why, approved, end) for gate, _, why, approved, end in passed]
+    now = look(run)
+    assert (now.state, now.values["cycle"]) == ("finished", 2)
+    assert now.values["stopped"] == "ended at the train gate by Ana: enough"
+    assert now.values["champion"] != BASE
 
 
 def test_a_person_who_comes_second_is_told(run: Path) -> None:

@@ -38,9 +38,12 @@ def copied(file: Path, to: Path | str) -> sqlite3.Connection:
 
 
 def tops(file: Path) -> dict[str, int]:
-    """How far the tables of a memory are filled: the number of the last row of each."""
+    """How far the tables of a memory are filled: the number of the last row of each. One that is being made may have
+    none."""
     with closing(sqlite3.connect(file, timeout=60)) as memory:
-        last = {table: memory.execute(f"select max(rowid) from {table}").fetchone()[0] for table in GROWING}
+        there = {name for (name,) in memory.execute("select name from sqlite_master where type = 'table'")}
+        growing = [table for table in GROWING if table in there]
+        last = {table: memory.execute(f"select max(rowid) from {table}").fetchone()[0] for table in growing}
     return {table: number for table, number in last.items() if number}
 
 

@@ -148,13 +148,24 @@ def answer(asked: argparse.Namespace) -> int:
     now = look(asked.folder)
     if now.state != "waiting":
         raise RecipeError(f"{asked.folder} waits at no gate: it is {now.state}; `breakfix status` says where")
-    who = asked.who or os.environ.get("USER", "")
+    who = name(asked)
     said = Decision(approved=asked.command == "approve", why=asked.why, who=who, end=asked.end)
     try:
         decide(team(str(asked.folder)).memory, place_of(now.gate), said)
     except Decided as first:
         raise RecipeError(str(first)) from first
     return follow(asked.folder)
+
+
+def name(asked: argparse.Namespace) -> str:
+    """Who is at the gate."""
+    from graph.config import RecipeError
+    from graph.gates import NOBODY
+
+    who: str = asked.who or os.environ.get("USER", "")
+    if who.casefold() == NOBODY:
+        raise RecipeError(f"--as {who!r} is who decides when a gate's time is over; give another name")
+    return who
 
 
 def review(asked: argparse.Namespace) -> int:
@@ -166,7 +177,7 @@ def review(asked: argparse.Namespace) -> int:
     now = look(asked.folder)
     if now.state != "waiting":
         raise RecipeError(f"{asked.folder} waits at no gate: it is {now.state}; `breakfix status` says where")
-    who = asked.who or os.environ.get("USER", "")
+    who = name(asked)
     if not Review(team(str(asked.folder)), now.gate, who, pressed, typed).run():
         return WAITING
     return follow(asked.folder)

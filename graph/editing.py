@@ -1,7 +1,9 @@
 """Changing things at a gate: each change is held to what a machine's would be, stands beside what it changes, and can
 be undone until the gate is decided."""
 
-from collections.abc import Callable
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -13,7 +15,7 @@ from graph import edits, gates, screening, sources
 from graph.edits import AT, CHANGE, PERSON, Add, Ask, Cell, Drop, Edit, Judge, Rewrite, Stage
 from graph.gates import Decided, Place
 from tools.contamination import contaminated
-from tools.records import Example, Goal, Message
+from tools.records import Example, Goal, Message, StagePlan
 from training.dataset import foreign
 
 if TYPE_CHECKING:
@@ -29,14 +31,23 @@ def edit(crew: "Team", place: Place, who: str, told: Any) -> Edit:
     change = read(told)
     if place.gate != AT.get(change.what, place.gate):
         raise Refused(f"{change.what} belongs to the {AT[change.what]} gate, and this is the {place.gate} gate")
-    open_still(crew, place)
-    before, after, made = CHANGES[change.what](crew, place, who, change)
-    crew.memory.event(
-        place.cycle, gates.NODES[place.gate], "edit", **gates.body(place), who=who,
-        change=change.model_dump(mode="json"), before=before, after=after, made=made,
-    )  # fmt: skip
-    open_still(crew, place)
-    return edits.live(crew, place)[-1]
+    with alone(crew):
+        open_still(crew, place)
+        before, after, made = CHANGES[change.what](crew, place, who, change)
+        crew.memory.event(
+            place.cycle, gates.NODES[place.gate], "edit", **gates.body(place), who=who,
+            change=change.model_dump(mode="json"), before=before, after=after, made=made,
+        )  # fmt: skip
+        open_still(crew, place)
+        return edits.live(crew, place)[-1]
+
+
+@contextmanager
+def alone(crew: "Team") -> Iterator[None]:
+    """Has whoever else changes something in this run wait, in whichever process: changes build on each other."""
+    with (crew.run / "edits.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def read(told: Any) -> Any:
@@ -57,15 +68,17 @@ def open_still(crew: "Team", place: Place) -> None:
 
 def undo(crew: "Team", place: Place, who: str, number: int) -> Edit:
     """Takes a change back. Raises Refused where there is none, or another builds on it."""
-    open_still(crew, place)
-    standing = edits.live(crew, place)
-    found = next((one for one in standing if one.number == number), None)
-    if found is None:
-        raise Refused(f"there is no change {number} at this gate to be undone")
-    if found.made and any(getattr(one.change, "row", "") == found.made for one in standing):
-        raise Refused(f"a later change builds on change {number}; undo that one first")
-    crew.memory.event(place.cycle, gates.NODES[place.gate], "undo", **gates.body(place), who=who, of=number)
-    return found
+    with alone(crew):
+        open_still(crew, place)
+        standing = edits.live(crew, place)
+        found = next((one for one in standing if one.number == number), None)
+        if found is None:
+            raise Refused(f"there is no change {number} at this gate to be undone")
+        if found.made and any(getattr(one.change, "row", "") == found.made for one in standing):
+            raise Refused(f"a later change builds on change {number}; undo that one first")
+        crew.memory.event(place.cycle, gates.NODES[place.gate], "undo", **gates.body(place), who=who, of=number)
+        open_still(crew, place)
+        return found
 
 
 def rewrite(crew: "Team", place: Place, who: str, change: Rewrite) -> tuple[Any, Any, str]:
@@ -91,7 +104,8 @@ def add(crew: "Team", place: Place, who: str, change: Add) -> tuple[Any, Any, st
 
 def row_of(crew: "Team", place: Place, name: str) -> Example:
     """A row that would be trained on. Raises Refused."""
-    rows = crew.memory.get(Example, "id = ? and cycle = ? and round = ?", name, place.cycle, place.round)
+    here = f"id = ? and cycle = ? and (round = ? or writer like '{PERSON}%')"
+    rows = crew.memory.get(Example, here, name, place.cycle, place.round)
     if not rows or not edits.stands(rows[0], *edits.touched(crew)):
         raise Refused(f"there is no row {name!r} among those that wait at this gate")
     return rows[0]
@@ -134,6 +148,8 @@ def judge(crew: "Team", place: Place, who: str, change: Judge) -> tuple[Any, Any
 def stage(crew: "Team", place: Place, who: str, change: Stage) -> tuple[Any, Any, str]:
     settings = crew.recipe.training
     bound = {"sft": settings.sft, "dpo": settings.dpo}[change.stage]
+    if not crew.memory.ids(StagePlan, "cycle = ? and round = ? and stage = ?", place.cycle, place.round, change.stage):
+        raise Refused(f"no {change.stage.upper()} stage is planned here")
     given = change.model_dump(include={"epochs", "rate"}, exclude_none=True)
     if not given:
         raise Refused("say epochs, rate or both")

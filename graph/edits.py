@@ -139,6 +139,15 @@ def touched(crew: "Team") -> tuple[set[str], set[str]]:
     return {one.change.row for one in rows if one.change.what != "add"}, {one.made for one in rows if one.made}
 
 
+def added(crew: "Team") -> set[str]:
+    """The ids of the rows of their own that people put there: a no to the writer's rows is none to these."""
+    found = set[str]()
+    for one in live(crew):
+        if one.change.what == "add" or getattr(one.change, "row", "") in found:
+            found.add(one.made)
+    return found
+
+
 def stands(row: Example, gone: set[str], made: set[str]) -> bool:
     """Whether a row is one of those that people left, or put there."""
     return row.id not in gone and (row.id in made or not row.writer.startswith(PERSON))
@@ -151,17 +160,20 @@ def harmless(crew: "Team") -> set[str]:
 
 
 def settle(crew: "Team", place: Place) -> set[str]:
-    """Puts the verdicts that people gave at a gate into the memory; the attacks that they call harm by that."""
+    """Puts the verdicts that people gave at a gate into the memory; the attacks that they all call harm by that."""
     areas = {goal.id: goal.area for goal in crew.memory.get(Goal)}
-    last = {one.change.attempt: one for one in live(crew, place) if one.change.what == "judge"}
-    for attempt in crew.memory.get(Attempt, "cycle = ?", place.cycle) if last else ():
-        if one := last.get(attempt.id):
-            harmful = one.change.harmful
-            crew.memory.add([Verdict(
-                attempt=attempt.id, judge=f"{PERSON}{one.who}", harmful=harmful, refusal="none" if harmful else None,
-                understood=True, area=areas[attempt.goal] if harmful else "", reason="at the data gate",
-            )])  # fmt: skip
-    return {name for name, one in last.items() if one.change.harmful}
+    last = {
+        (one.change.attempt, one.who): one.change.harmful for one in live(crew, place) if one.change.what == "judge"
+    }
+    goals = {one.id: one.goal for one in crew.memory.get(Attempt, "cycle = ?", place.cycle)} if last else {}
+    crew.memory.add([
+        Verdict(
+            attempt=attempt, judge=f"{PERSON}{who}", harmful=harmful, refusal="none" if harmful else None,
+            understood=True, area=areas[goals[attempt]] if harmful else "", reason="at the data gate",
+        )
+        for (attempt, who), harmful in last.items()
+    ])  # fmt: skip
+    return {name for name, _ in last} - {name for (name, _), harmful in last.items() if not harmful}
 
 
 def numbers(crew: "Team", place: Place) -> dict[str, dict[str, float]]:

@@ -162,5 +162,6 @@ def timed_out(memory: "Memory", place: Place, limit: Wait) -> bool:
 
 
 def rejections(memory: "Memory", cycle: int, at: str) -> list[str]:
-    """Why a gate said no in this cycle, once for each time."""
-    return [event["why"] for event in memory.events("gate", cycle) if event["gate"] == at and not event["approved"]]
+    """Why people said no at a gate in this cycle, once for each time."""
+    said = [event for event in memory.events("gate", cycle) if event["gate"] == at and not event["approved"]]
+    return [event["why"] for event in said if event["why"] and event["who"] != NOBODY]

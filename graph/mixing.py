@@ -16,9 +16,10 @@ def usable(crew: Team, cycle: int, round: int) -> list[Example]:
     last = {event["cycle"]: event["round"] for event in crew.memory.events("rows")} | {cycle: round}
     rows = crew.memory.get(Example, "cycle <= ?", cycle)
     dropped, (gone, made), harmless = screening.dropped(crew), edits.touched(crew), edits.harmless(crew)
+    added = edits.added(crew)
     return [
         row for row in rows
-        if row.round == last.get(row.cycle) and row.id not in dropped and not dataset.foreign(row)
+        if (row.round == last.get(row.cycle) or row.id in added) and row.id not in dropped and not dataset.foreign(row)
         and edits.stands(row, gone, made) and row.attempt not in harmless
     ]  # fmt: skip
 

@@ -159,9 +159,9 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
     contaminated = screening.counted(crew, cycle, round)
     place = Place("data", cycle, round, state.get("look", 0))
     said = gates.asked(crew, place, rows=dict(kinds), contaminated=contaminated.get("sources", {}))
+    more = edits.settle(crew, place) - answered(crew, cycle, round)
     if over := gates.ending(said, "data"):
         return {"stopped": over}
-    more = edits.settle(crew, place) - answered(crew, cycle, round)
     if said and not said.approved:
         return {"rejected": said.why or NO_REASON, "round": round + 1, "look": 0}
     if more:
@@ -235,7 +235,9 @@ def changed(plans: Sequence[StagePlan], wanted: Mapping[str, Mapping[str, float]
     """What was proposed, with other numbers."""
     stages = {one.stage: {"epochs": one.epochs, "rate": one.rate, **wanted.get(one.stage, {})} for one in plans}
     why = f"{plans[0].why}; changed at the gate by {who or 'somebody'}"
-    return trainer.Proposal.model_validate({"dpo": stages["sft"], **stages, "why": why})
+    return trainer.Proposal.model_validate(
+        {**dict.fromkeys(("sft", "dpo"), stages[plans[0].stage]), **stages, "why": why}
+    )
 
 
 def approved(state: State) -> str:

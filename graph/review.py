@@ -113,7 +113,7 @@ class Review:
 
     def go(self) -> None:
         asked = self.line("number: ", "") or ""
-        if not asked.isdigit() or not 1 <= int(asked) <= len(self.items):
+        if not asked.isdecimal() or len(asked) > 9 or not 1 <= int(asked) <= len(self.items):
             raise Refused(f"{asked!r} is no number from 1 to {len(self.items)}")
         self.number = int(asked) - 1
 
@@ -231,8 +231,11 @@ def edited(text: str, line: Callable[[str, str], str | None], within: Path) -> s
     with tempfile.NamedTemporaryFile("w+", suffix=".txt", dir=within, encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        subprocess.run([*program.split(), file.name], check=False)
-        return Path(file.name).read_text(encoding="utf-8").strip()
+        try:
+            subprocess.run([*program.split(), file.name], check=False)
+        except OSError as error:
+            raise Refused(f"$EDITOR = {program!r} cannot be run: {error.strerror}") from error
+        return Path(file.name).read_text(encoding="utf-8", errors="replace").strip()
 
 
 def pressed() -> str | None:

@@ -14,23 +14,29 @@ from tools.similarity import words
 
 SANDBOX = "sandbox"
 """Its goals are worded alike, and told apart by a name: see `items`."""
+ALL = 2**62
+"""Every row there is: how far an older run, which did not note it, has been looked at."""
 CONVERSATIONS = "measured conversations"
 
 
 def screen(crew: Team, cycle: int, round: int) -> None:
     """Looks for what is measured in the rows written in a round, and notes those that hold it, once.
 
-    With the first cycle's, rows that came from an older run are looked at. The memory keeps all; `dropped` names those
-    that are not to be trained on.
+    With the first cycle's, rows that came from an older run are looked at; where more was written for a round, that
+    alone. The memory keeps all; `dropped` names those that are not to be trained on.
     """
     events = crew.memory.events("contaminated")
-    if (cycle, round) in {(event["cycle"], event["round"]) for event in events}:
+    before = [event for event in events if (event["cycle"], event["round"]) == (cycle, round)]
+    seen = max((event.get("until", ALL) for event in before), default=0)
+    new = "cycle = ? and round = ? and rowid > ? or cycle = 0 and ?"
+    rows = crew.memory.get(Example, new, cycle, round, seen, not events)
+    if before and not rows:
         return
-    rows = crew.memory.get(Example, "cycle = ? and round = ? or cycle = 0 and ?", cycle, round, not events)
+    [last] = crew.memory.query("select max(rowid) as number from examples")
     found = contaminated(list(texts(crew, rows)), list(items(crew)))
     kinds = {row.id: row.kind for row in rows}
     crew.memory.event(
-        cycle, "write", "contaminated", round=round, looked=len(rows),
+        cycle, "write", "contaminated", round=round, looked=len(rows), until=last["number"] or 0,
         rows=[{"row": one, "kind": kinds[one], **match._asdict()} for one, match in sorted(found.items())],
     )  # fmt: skip
 
@@ -43,7 +49,7 @@ def dropped(crew: Team) -> set[str]:
 def counted(crew: Team, cycle: int, round: int) -> dict[str, Any]:
     """How many rows of a round were dropped, by kind, source and how they match, and which; empty where none was."""
     events = [event for event in crew.memory.events("contaminated", cycle) if event["round"] == round]
-    rows = events[-1]["rows"] if events else []
+    rows = [row for event in events for row in event["rows"]]
     by = {name: dict(Counter(row[key] for row in rows)) for name, key in
           (("kinds", "kind"), ("sources", "source"), ("how", "how"))}  # fmt: skip
     return {"n": len(rows), **by, "rows": [row["row"] for row in rows]} if rows else {}

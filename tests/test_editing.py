@@ -1,5 +1,7 @@
 """What a person changes at a gate of the whole loop, on fakes, is what is trained on, asked and kept."""
 
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -225,3 +227,95 @@ def test_a_stage_says_what_it_may_take_by_those_before(run: Path) -> None:
     twice = dpo.model_copy(update={"rows": 40, "batch": 16, "epochs": 2.0})
     assert costs.estimate(crew.memory, twice) == (6, 30.0)
     assert costs.told(crew.memory, twice) == "6 steps, about 0.5 minutes"
+
+
+def test_rows_that_are_written_after_a_verdict_are_screened_as_well(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, _ = at_gate(run, "data", "agents.judge.dials={error=0.2, seed=1}")
+    labels = crew.memory.labels(list(crew.labels_by), "purpose = 'attack' and attempts.cycle = 1")
+    missed = next(row["id"] for row in labels if row["harmful"] is None)
+    measured = next(goal for goal in crew.goals if goal.split == "held_out" and goal.intent == "harmful")
+    edit(crew, DATA, "Ana", {"what": "judge", "attempt": missed, "harmful": True})
+    answers = writer.write
+
+    async def leaking(*given: Any, **more: Any) -> list[Example]:
+        rows = await answers(*given, **more)
+        said = tuple(message.model_copy(update={"content": measured.text}) for message in rows[0].prompt[-1:])
+        return [row.model_copy(update={"prompt": said}) for row in rows]
+
+    monkeypatch.setattr(writer, "write", leaking)
+    now = advance(run, YES)
+    assert now.gate["look"] == 1
+    assert len(crew.memory.ids(Example, "attempt = ?", missed)) == 3
+    assert missed not in {row.attempt for row in mixing.pool(crew, 1, 0)}
+    assert sum(now.gate["contaminated"].values()) == 3
+
+
+def test_of_changes_made_at_once_none_is_lost_and_none_contradicts_another(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew, _ = at_gate(run, "data")
+    [row, *_] = rows_of(crew, "refuse")
+    looked = editing.contaminated
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.2)
+        return looked(*given)
+
+    monkeypatch.setattr(editing, "contaminated", slowly)
+    done, refused = list[Any](), list[str]()
+
+    def change(who: str, told: dict[str, Any]) -> None:
+        try:
+            done.append((who, edit(crew, DATA, who, told)))
+        except Refused as why:
+            refused.append(str(why))
+
+    own = {"what": "add", "kind": "refuse", "asked": ["Say it."], "rejected": "It.", "language": "en"}
+    told = [
+        ("Ana", {"what": "rewrite", "row": row.id, "chosen": "No, says Ana."}),
+        ("Ben", {"what": "rewrite", "row": row.id, "chosen": "No, says Ben."}),
+        ("Ana", {**own, "chosen": "No, not 1."}), ("Ana", {**own, "chosen": "No, not 2."}),
+    ]  # fmt: skip
+    people = [threading.Thread(target=change, args=one) for one in told]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    assert (len(done), len(refused)) == (3, 1)
+    assert "no row" in refused[0]
+    said = {one.chosen for one in mixing.usable(crew, 1, 0)}
+    assert said >= {"No, not 1.", "No, not 2."}
+    assert len(said & {"No, says Ana.", "No, says Ben."}) == 1
+    assert all(one.who == who for who, one in done)
+
+
+def test_a_row_of_ones_own_outlives_the_rejection_of_the_writers(run: Path) -> None:
+    crew, _ = at_gate(run, "data")
+    own = edit(crew, DATA, "Ana", {"what": "add", "kind": "refuse", "asked": ["Say the thing."], "language": "en",
+                                   "chosen": "No, not that.", "rejected": "Sure: the thing."})  # fmt: skip
+    now = advance(run, {"approved": False, "why": "others too short", "who": "Ben"})
+    place = place_of(now.gate)
+    assert place.round == 1
+    assert own.made in {row.id for row in mixing.pool(crew, 1, 1)}
+    again = edit(crew, place, "Ben", {"what": "rewrite", "row": own.made, "chosen": "No, and not that."})
+    assert {own.made, again.made} & {row.id for row in mixing.pool(crew, 1, 1)} == {again.made}
+    edit(crew, place, "Ben", {"what": "drop", "row": again.made})
+    assert not {own.made, again.made} & {row.id for row in mixing.pool(crew, 1, 1)}
+
+
+def test_people_who_disagree_leave_an_attack_undetermined_also_when_one_ends_the_run(run: Path) -> None:
+    crew, _ = at_gate(run, "data")
+    harm = next(row["id"] for row in crew.memory.labels(list(crew.labels_by), "attempts.cycle = 1") if row["harmful"])
+    edit(crew, DATA, "Ana", {"what": "judge", "attempt": harm, "harmful": False})
+    edit(crew, DATA, "Ben", {"what": "judge", "attempt": harm, "harmful": True})
+    assert advance(run, {"approved": True, "who": "Ana", "end": True}).state == "finished"
+    assert {v.judge: v.harmful for v in crew.memory.get(Verdict, "attempt = ? and judge like 'human:%'", harm)} == {
+        "human:Ana": False, "human:Ben": True
+    }  # fmt: skip
+    assert crew.memory.labels(list(crew.labels_by), "attempts.id = ?", harm)[0]["harmful"] is None
+
+
+def test_a_stage_that_is_not_planned_cannot_be_changed(run: Path) -> None:
+    crew, _ = at_gate(run, "train")
+    with pytest.raises(Refused, match="no SFT stage is planned"):
+        edit(crew, Place("train", 1, 5), "Ana", {"what": "stage", "stage": "sft", "epochs": 2})

@@ -94,10 +94,14 @@ def test_rows_of_an_older_run_are_looked_at_with_the_first_of_this_one_and_nothi
 ) -> None:
     old, new = row(MEASURED, cycle=0), row(APART)
     assert screened(crew, old, new) == ["whole"]
-    crew.memory.add([row(MEASURED, number=1)])
     screening.screen(crew, 1, 0)
-    (event,) = crew.memory.events("contaminated")
-    assert event["looked"] == 2
+    later = row(MEASURED, number=1)
+    crew.memory.add([later])
+    screening.screen(crew, 1, 0)
+    screening.screen(crew, 1, 0)
+    assert [event["looked"] for event in crew.memory.events("contaminated")] == [2, 1]
+    assert later.id in screening.dropped(crew)
+    assert screening.counted(crew, 1, 0)["n"] == 2
     screening.screen(crew, 2, 0)
     assert crew.memory.events("contaminated", 2)[-1]["looked"] == 0
 

@@ -109,7 +109,7 @@ def change(run: One, form: Form) -> Response:
 def undo(run: One, form: Form) -> Response:
     who, (_, place) = named(run), here(run, form)
     of = form.get("of", "")
-    undone = editing.undo(run.crew, place, who, int(of) if of.isdecimal() else 0)
+    undone = editing.undo(run.crew, place, who, int(of) if of.isdecimal() and len(of) < 19 else 0)
     name = getattr(undone.change, "row", form.get("item", ""))
     at = f"{run.path}/item/{quote(name)}" if name and name != undone.made else f"{run.path}/gate"
     return back(f"{at}?{form.get('filters', '')}")

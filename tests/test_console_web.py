@@ -401,9 +401,25 @@ def test_all_can_be_reached_by_tab_and_the_first_stop_skips_to_the_content(
     assert ana.asked("document.activeElement.className") == "skip"
     assert ana.asked("document.activeElement.getBoundingClientRect().left >= 0")
     ana.press("Enter")
-    ana.until("location.hash === '#main'")
+    ana.until("location.hash === '#main' && document.activeElement === document.querySelector('main')")
     ana.press("Tab")
-    ana.until("document.querySelector('main').contains(document.activeElement)")
+    ana.until("document.activeElement.matches('main a[rel=prev]')")
+    assert ana.asked("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_a_place_on_the_page_that_was_gone_to_is_stayed_at_while_the_page_looks_for_news(
+    run: Path, site: str, browser: Browser
+) -> None:
+    at_gate(run, "data")
+    ana = browser.person(site, "Ana")
+    ana.open("/run/one/gate")
+    ana.click("a[href='#decide']")
+    ana.until("location.hash === '#decide' && scrollY > 500")
+    ana.asked("document.querySelector('#waits').dataset.marked = 'yes'")
+    ana.asked("new Promise((done) => setTimeout(done, 5000))")
+    assert ana.asked("location.hash === '#decide' && scrollY > 500")
+    assert ana.asked("document.querySelector('#waits').dataset.marked") == "yes"
+    assert "changed meanwhile" not in ana.text()
 
 
 def client(run: Path, went: list[Path] | None = None) -> TestClient:

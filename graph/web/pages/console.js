@@ -4,7 +4,8 @@
 
 const EVERY = 2000;
 const FIELDS = "input, textarea, select";
-let seen = new Map(), visit = 0;
+const bare = (url) => url.split("#")[0];  // what an answer's address is: a fragment is never sent
+let seen = new Map(), visit = 0, shown = bare(location.href);
 
 const part = (id, page = document) => page.getElementById(id);
 const parsed = (text) => new DOMParser().parseFromString(text, "text/html");
@@ -33,7 +34,8 @@ function show(page, url) {
   document.title = page.title;
   say("said", part("said", page).textContent);
   say("wrong", part("wrong", page).textContent);
-  if (url !== location.href) history.pushState(null, "", url);
+  shown = bare(url);
+  if (shown !== bare(location.href)) history.pushState(null, "", url);
   remember();
 }
 
@@ -54,9 +56,9 @@ function remember() {
 
 async function look() {
   if (document.hidden || document.querySelector("iframe")) return;
-  const mine = visit, at = location.href;
+  const mine = visit, at = shown;
   const { answer, page, text } = await ask(at);
-  if (mine !== visit || at !== location.href) return;
+  if (mine !== visit || at !== shown) return;
   if (!page) return say("wrong", text);
   if (answer.url !== at) {
     if (typed(part("main"))) return say("wrong", "this has changed meanwhile; what you typed was not sent");
@@ -122,6 +124,6 @@ document.addEventListener("keydown", (event) => {
 
 part("keys").checked = localStorage.getItem("keys") !== "off";
 part("keys").addEventListener("change", (event) => localStorage.setItem("keys", event.target.checked ? "on" : "off"));
-addEventListener("popstate", () => go(location.href));
+addEventListener("popstate", () => bare(location.href) === shown || go(location.href));
 remember();
 setInterval(look, EVERY);

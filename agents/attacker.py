@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -114,16 +115,15 @@ def allowed(cell: Cell, steers: Sequence[Steer]) -> bool:
 
 
 def levels(
-    history: Sequence[Tally], settings: Attack, target: str, there: Callable[[str], bool] = lambda level: True
+    history: Sequence[Tally], settings: Attack, target: str, ladder: Sequence[str] = LADDER
 ) -> tuple[list[str], str]:
     """The levels that are open, and the one above them, which is probed; empty where there is none.
 
     The climb: a level opens once the one below has stopped working (the upper bound of its success is below
-    `enough`), or was tried on a target that has been mended since. What is open stays open. `there` says whether a
-    level has any cell.
+    `enough`), or was tried on a target that has been mended since. What is open stays open. `ladder` has the levels
+    that have any cell.
     """
     found: list[str] = []
-    ladder = [level for level in LADDER if cells(level, ["any"], settings) and there(level)]
     for level, above in zip(ladder, [*ladder[1:], ""], strict=True):
         found.append(level)
         mine = [tally for tally in history if level_of(tally.cell, settings) == level and tally.judged]
@@ -186,12 +186,10 @@ def shares(
     """The cells that are open or probed, and the share of the wave that each is to have."""
     import numpy as np
 
-    def of(level: str) -> list[Cell]:
-        return [cell for cell in cells(level, areas, settings) if allowed(cell, steers)]
-
-    opened, above = levels(history, settings, target, lambda level: bool(of(level)))
-    now = [cell for level in opened for cell in of(level)]
-    probed = of(above) if above and settings.probe else []
+    of = {level: [cell for cell in cells(level, areas, settings) if allowed(cell, steers)] for level in LADDER}
+    opened, above = levels(history, settings, target, [level for level, some in of.items() if some])
+    now = [cell for level in opened for cell in of[level]]
+    probed = of[above] if above and settings.probe else []
     plain = np.array([cell.strategy == "direct" and not cell.converters for cell in now], dtype=float)
     probe, asked = settings.probe * bool(probed), settings.plain * bool(plain.any())
     best = thompson(
@@ -200,7 +198,7 @@ def shares(
     rest = max(0.0, 1 - probe - asked - settings.floor)
     chances = rest * best + settings.floor / len(now) + asked * plain / max(plain.sum(), 1)
     whole = np.concatenate([chances, np.full(len(probed), probe / max(len(probed), 1))])
-    return pinned([*now, *probed], whole / whole.sum(), [cell for level in LADDER for cell in of(level)], steers)
+    return pinned([*now, *probed], whole / whole.sum(), list(chain(*of.values())), steers)
 
 
 def pinned(
@@ -212,10 +210,10 @@ def pinned(
     wanted = [cell for cell in every if any(steer.how == "pin" and steer.fits(cell) for steer in steers)]
     if not wanted:
         return found, chances
-    cells_ = [*found, *(cell for cell in wanted if cell not in set(found))]
-    shares = (1 - PINNED) * np.pad(chances, (0, len(cells_) - len(found)))
-    shares[[cells_.index(cell) for cell in wanted]] += PINNED / len(wanted)
-    return cells_, shares
+    places = {cell: place for place, cell in enumerate(dict.fromkeys([*found, *wanted]))}
+    shared = (1 - PINNED) * np.pad(chances, (0, len(places) - len(found)))
+    shared[[places[cell] for cell in wanted]] += PINNED / len(wanted)
+    return list(places), shared
 
 
 async def converse(

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graph import commands
 from graph.commands import FAILED, FINISHED, MISTAKE, RESUMABLE, WAITING, look, no_run
@@ -85,17 +85,17 @@ def begin(asked: argparse.Namespace) -> Path:
     return folder
 
 
-def go(folder: Path, answer: dict[str, object] | None = None, until: str = "") -> int:
+def go(folder: Path, until: str = "") -> int:
     """Goes on with a run, shows how it goes, and says where it stands."""
-    from graph.console import Console, show
     from graph.run import advance
     from graph.team import team
+    from graph.terminal import Console, show
 
     if not (folder / "recipe.toml").is_file():
         raise no_run(folder)
     with Console(folder) as console:
         team(str(folder)).watch = console.watch
-        now = advance(folder, answer, until)
+        now = advance(folder, until=until)
     show(folder, now)
     return status_of(now)
 
@@ -129,7 +129,7 @@ def step(asked: argparse.Namespace) -> int:
 
 
 def status(asked: argparse.Namespace) -> int:
-    from graph.console import as_json, show
+    from graph.terminal import as_json, show
 
     now = look(asked.folder)
     if asked.json:
@@ -145,16 +145,23 @@ def answer(asked: argparse.Namespace) -> int:
     from graph.gates import Decided, Decision, decide, place_of
     from graph.team import team
 
-    now = look(asked.folder)
-    if now.state != "waiting":
-        raise RecipeError(f"{asked.folder} waits at no gate: it is {now.state}; `breakfix status` says where")
-    who = name(asked)
+    gate, who = waits(asked.folder), name(asked)
     said = Decision(approved=asked.command == "approve", why=asked.why, who=who, end=asked.end)
     try:
-        decide(team(str(asked.folder)).memory, place_of(now.gate), said)
+        decide(team(str(asked.folder)).memory, place_of(gate), said)
     except Decided as first:
         raise RecipeError(str(first)) from first
     return follow(asked.folder)
+
+
+def waits(folder: Path) -> dict[str, Any]:
+    """What the gate shows where a run waits. Raises RecipeError where it does at none."""
+    from graph.config import RecipeError
+
+    now = look(folder)
+    if now.state != "waiting":
+        raise RecipeError(f"{folder} waits at no gate: it is {now.state}; `breakfix status` says where")
+    return now.gate
 
 
 def name(asked: argparse.Namespace) -> str:
@@ -170,15 +177,11 @@ def name(asked: argparse.Namespace) -> str:
 
 def review(asked: argparse.Namespace) -> int:
     """Looks at what waits at a gate, changes it, and decides."""
-    from graph.config import RecipeError
     from graph.review import Review, pressed, typed
     from graph.team import team
 
-    now = look(asked.folder)
-    if now.state != "waiting":
-        raise RecipeError(f"{asked.folder} waits at no gate: it is {now.state}; `breakfix status` says where")
-    who = name(asked)
-    if not Review(team(str(asked.folder)), now.gate, who, pressed, typed).run():
+    gate, who = waits(asked.folder), name(asked)
+    if not Review(team(str(asked.folder)), gate, who, pressed, typed).run():
         return WAITING
     return follow(asked.folder)
 

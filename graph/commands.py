@@ -37,9 +37,9 @@ def no_run(folder: Path) -> Exception:
 def report(asked: argparse.Namespace) -> int:
     """The report of a run, or several beside each other, which are then written into the first one's folder."""
     from graph.comparing import compare
-    from graph.console import printed
     from graph.report import write
     from graph.team import team
+    from graph.terminal import printed
 
     for folder in asked.folders:
         look(folder)
@@ -56,7 +56,7 @@ def top(report: str) -> str:
 
 
 def chat(asked: argparse.Namespace) -> int:
-    from graph.console import talk
+    from graph.terminal import talk
 
     look(asked.folder)
     talk(asked.folder, asked.adapter)
@@ -101,8 +101,8 @@ def bring_in(asked: argparse.Namespace) -> int:
 
 
 def history(asked: argparse.Namespace) -> int:
-    from graph.console import timeline
     from graph.history import points, shown
+    from graph.terminal import timeline
 
     lines = [shown(one) for one in points(asked.folder)]
     if asked.json:
@@ -142,8 +142,8 @@ def calibrate(asked: argparse.Namespace) -> int:
     from evals import injections
     from evals.scorecard import shown
     from graph.calibrating import calibrated
-    from graph.console import Console, printed
     from graph.team import team
+    from graph.terminal import Console, printed
 
     if asked.folder:
         look(asked.folder)
@@ -163,8 +163,8 @@ def calibrate(asked: argparse.Namespace) -> int:
 def evaluate(asked: argparse.Namespace) -> int:
     from evals.suites.results import as_data, shown
     from graph.config import RecipeError
-    from graph.console import Console, printed
     from graph.evaluating import evaluated
+    from graph.terminal import Console, printed
 
     writable(asked.json)
     if asked.limit < 0:
@@ -193,8 +193,8 @@ def put(file: Path, body: dict[str, Any]) -> None:
 
 
 def fit_judge(asked: argparse.Namespace) -> int:
-    from graph.console import Console, printed
     from graph.fitting import fit
+    from graph.terminal import Console, printed
 
     with Console(None) as console:
         told = fit(asked.labels, asked.task, asked.out, console.watch)
@@ -205,10 +205,10 @@ def fit_judge(asked: argparse.Namespace) -> int:
 def label(asked: argparse.Namespace) -> int:
     """A person's labels are kept one by one, so that it can be stopped and gone on with at any time."""
     from graph.config import RecipeError
-    from graph.console import key, shown
     from graph.desk import champion
     from graph.labelling import KEYS, labels, sample
     from graph.team import team
+    from graph.terminal import key, shown
 
     look(asked.folder)
     who = asked.who or os.environ.get("USER", "")
@@ -235,9 +235,9 @@ def label(asked: argparse.Namespace) -> int:
 
 def rejudge(asked: argparse.Namespace) -> int:
     from graph.calibrating import rejudged
-    from graph.console import Console, printed
     from graph.run import locked
     from graph.team import team
+    from graph.terminal import Console, printed
 
     look(asked.folder)
     crew = team(str(asked.folder))
@@ -250,8 +250,8 @@ def rejudge(asked: argparse.Namespace) -> int:
 
 def export(asked: argparse.Namespace) -> int:
     from graph.config import RecipeError
-    from graph.console import Console
     from graph.team import team
+    from graph.terminal import Console
 
     for option, whats in ONLY.items():
         given = getattr(asked, option) not in (False, "", "champion")

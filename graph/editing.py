@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from agents import attacker, trainer
+from agents import attacker
 from agents.attacker import LADDER, Steer
 from agents.bandit import Cell as Where
 from graph import edits, gates, screening, sources
@@ -35,7 +35,7 @@ def edit(crew: "Team", place: Place, who: str, told: Any) -> Edit:
         open_still(crew, place)
         before, after, made = CHANGES[change.what](crew, place, who, change)
         crew.memory.event(
-            place.cycle, gates.NODES[place.gate], "edit", **gates.body(place), who=who,
+            place.cycle, place.node, "edit", **gates.body(place), who=who,
             change=change.model_dump(mode="json"), before=before, after=after, made=made,
         )  # fmt: skip
         open_still(crew, place)
@@ -76,7 +76,7 @@ def undo(crew: "Team", place: Place, who: str, number: int) -> Edit:
             raise Refused(f"there is no change {number} at this gate to be undone")
         if found.made and any(getattr(one.change, "row", "") == found.made for one in standing):
             raise Refused(f"a later change builds on change {number}; undo that one first")
-        crew.memory.event(place.cycle, gates.NODES[place.gate], "undo", **gates.body(place), who=who, of=number)
+        crew.memory.event(place.cycle, place.node, "undo", **gates.body(place), who=who, of=number)
         open_still(crew, place)
         return found
 
@@ -106,7 +106,7 @@ def row_of(crew: "Team", place: Place, name: str) -> Example:
     """A row that would be trained on. Raises Refused."""
     here = f"id = ? and cycle = ? and (round = ? or writer like '{PERSON}%')"
     rows = crew.memory.get(Example, here, name, place.cycle, place.round)
-    if not rows or not edits.stands(rows[0], *edits.touched(crew)):
+    if not rows or not edits.rows(crew).stands(rows[0]):
         raise Refused(f"there is no row {name!r} among those that wait at this gate")
     return rows[0]
 
@@ -153,18 +153,22 @@ def stage(crew: "Team", place: Place, who: str, change: Stage) -> tuple[Any, Any
     given = change.model_dump(include={"epochs", "rate"}, exclude_none=True)
     if not given:
         raise Refused("say epochs, rate or both")
-    usual = {"epochs": bound.epochs[1], "rate": bound.rate[1]}
-    try:
-        trainer.within({change.stage: bound}).model_fields[change.stage].annotation.model_validate(usual | given)  # type: ignore[union-attr]
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = f"training.{change.stage}.{first['loc'][0]}"
-        low, _, high = getattr(bound, str(first["loc"][0]))
-        raise Refused(f"{key} = {first['input']:g} is not within the recipe's {low:g} to {high:g}") from error
+    for name, value in given.items():
+        low, _, high = getattr(bound, name)
+        if not low <= value <= high:
+            key = f"training.{change.stage}.{name}"
+            raise Refused(f"{key} = {value:g} is not within the recipe's {low:g} to {high:g}")
     return None, given, ""
 
 
+def attacked(crew: "Team") -> None:
+    """Raises Refused for a run on recorded conversations."""
+    if crew.recipe.agents.attacker is None:
+        raise Refused("this run attacks nothing: its conversations are recorded")
+
+
 def cell(crew: "Team", place: Place, who: str, change: Cell) -> tuple[Any, Any, str]:
+    attacked(crew)
     told = change.model_dump(include={"area", "strategy", "language"}, exclude_defaults=True)
     if not told:
         raise Refused("say an area, a strategy or a language")
@@ -178,6 +182,7 @@ def cell(crew: "Team", place: Place, who: str, change: Cell) -> tuple[Any, Any, 
 
 
 def ask(crew: "Team", place: Place, who: str, change: Ask) -> tuple[Any, Any, str]:
+    attacked(crew)
     if change.area not in {area.name for area in crew.policy.areas}:
         raise Refused(f"area {change.area!r} is none of the policy's: {', '.join(a.name for a in crew.policy.areas)}")
     attack = crew.recipe.attack

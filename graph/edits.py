@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 PERSON = "human:"
 """What the names of judges, writers and sources begin with that are people."""
-
-
 BY_HAND = 1_000_000_000
 """The seeds of attacks that people made: after all that are planned, so that no wave is planned by them."""
 
@@ -133,24 +131,32 @@ def live(crew: "Team", place: Place | None = None) -> list[Edit]:
     return list(found.values())
 
 
-def touched(crew: "Team") -> tuple[set[str], set[str]]:
-    """The ids of the rows that people took away or put another in the place of, and of those that they brought."""
-    rows = [one for one in live(crew) if one.change.what in ("rewrite", "drop", "add")]
-    return {one.change.row for one in rows if one.change.what != "add"}, {one.made for one in rows if one.made}
+class Rows(NamedTuple):
+    """What people did to rows, by their ids."""
+
+    gone: set[str]
+    """Taken away, or another stands in its place."""
+    made: set[str]
+    """Brought, in whosever place."""
+    own: set[str]
+    """Those of them that stand in the place of none: a no to the writer's rows is none to these."""
+
+    def stands(self, row: Example) -> bool:
+        """Whether a row is one of those that people left, or put there."""
+        return row.id not in self.gone and (row.id in self.made or not row.writer.startswith(PERSON))
 
 
-def added(crew: "Team") -> set[str]:
-    """The ids of the rows of their own that people put there: a no to the writer's rows is none to these."""
-    found = set[str]()
+def rows(crew: "Team") -> Rows:
+    found = Rows(set(), set(), set())
     for one in live(crew):
-        if one.change.what == "add" or getattr(one.change, "row", "") in found:
-            found.add(one.made)
+        before = getattr(one.change, "row", "")
+        if before:
+            found.gone.add(before)
+        if before or one.change.what == "add":
+            found.made.add(one.made)
+        if before in found.own or one.change.what == "add":
+            found.own.add(one.made)
     return found
-
-
-def stands(row: Example, gone: set[str], made: set[str]) -> bool:
-    """Whether a row is one of those that people left, or put there."""
-    return row.id not in gone and (row.id in made or not row.writer.startswith(PERSON))
 
 
 def harmless(crew: "Team") -> set[str]:
@@ -161,18 +167,15 @@ def harmless(crew: "Team") -> set[str]:
 
 def settle(crew: "Team", place: Place) -> set[str]:
     """Puts the verdicts that people gave at a gate into the memory; the attacks that they all call harm by that."""
-    areas = {goal.id: goal.area for goal in crew.memory.get(Goal)}
-    last = {
-        (one.change.attempt, one.who): one.change.harmful for one in live(crew, place) if one.change.what == "judge"
-    }
-    goals = {one.id: one.goal for one in crew.memory.get(Attempt, "cycle = ?", place.cycle)} if last else {}
-    crew.memory.add([
-        Verdict(
-            attempt=attempt, judge=f"{PERSON}{who}", harmful=harmful, refusal="none" if harmful else None,
-            understood=True, area=areas[goals[attempt]] if harmful else "", reason="at the data gate",
-        )
+    judged = [one for one in live(crew, place) if one.change.what == "judge"]
+    last = {(one.change.attempt, one.who): one.change.harmful for one in judged}
+    attempts = "select attempts.id, area from attempts join goals on goals.id = goal where attempts.cycle = ?"
+    areas = {row["id"]: row["area"] for row in crew.memory.query(attempts, place.cycle)} if last else {}
+    crew.memory.add(
+        Verdict(attempt=attempt, judge=f"{PERSON}{who}", harmful=harmful, refusal="none" if harmful else None,
+                understood=True, area=areas[attempt] if harmful else "", reason="at the data gate")
         for (attempt, who), harmful in last.items()
-    ])  # fmt: skip
+    )  # fmt: skip
     return {name for name, _ in last} - {name for (name, _), harmful in last.items() if not harmful}
 
 
@@ -195,9 +198,8 @@ def by_hand(crew: "Team", target: str, cycle: int) -> tuple[list[Goal], list[Att
     """The goals that people brought before a cycle, and the attacks that say those of the last one as they stand."""
     asks = [one for one in live(crew) if one.change.what == "ask" and one.place.cycle < cycle]
     goals = {goal.id: goal for goal in crew.memory.get(Goal, f"source like '{PERSON}%'")}
-    persona = LADDER[0]
     made = [
-        Attempt(goal=one.made, persona=persona, strategy="direct", language=one.change.language, target=target,
+        Attempt(goal=one.made, persona=LADDER[0], strategy="direct", language=one.change.language, target=target,
                 cycle=cycle, seed=BY_HAND + number, purpose="attack")
         for number, one in enumerate(asks) if one.place.cycle == cycle - 1
     ]  # fmt: skip

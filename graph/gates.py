@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from tools.memory import Memory
 
 GateName = Literal["data", "train", "promote", "stop"]
-NODES: dict[str, str] = {"data": "data_gate", "train": "train_gate", "promote": "promote_gate", "stop": "stop_gate"}
 NOBODY = "nobody"
 """Who decides when the time is over."""
 LOOKS = 1.0
@@ -45,10 +44,14 @@ class Decision(BaseModel):
 class Place(NamedTuple):
     """One stop at a gate: the same rows may be looked at again, as after a verdict was changed."""
 
-    gate: str
+    gate: GateName
     cycle: int
     round: int
     look: int = 0
+
+    @property
+    def node(self) -> str:
+        return f"{self.gate}_gate"
 
 
 class Decided(ValueError):
@@ -64,7 +67,7 @@ def asked(crew: "Team", place: Place, **shown: Any) -> Decision | None:
     if found := decision(crew.memory, place):
         return found
     if reached(crew.memory, place) is None:
-        crew.memory.event(place.cycle, NODES[place.gate], "waits", **body(place))
+        crew.memory.event(place.cycle, place.node, "waits", **body(place))
     told = {**place._asdict(), **shown}
     while True:
         answer = interrupt(told)
@@ -94,7 +97,7 @@ def mistake(error: ValidationError) -> str:
 def decide(memory: "Memory", place: Place, said: Decision) -> Decision:
     """Puts a decision down, once and for all. Raises Decided, which says whose was there before."""
     try:
-        memory.event(place.cycle, NODES[place.gate], "gate", **body(place), **said.model_dump())
+        memory.event(place.cycle, place.node, "gate", **body(place), **said.model_dump())
     except sqlite3.IntegrityError as error:
         [first] = events(memory, "gate", place)
         word = "approved" if first["approved"] else "rejected"
@@ -132,7 +135,7 @@ def place_of(shown: dict[str, Any]) -> Place:
 
 def stay(crew: "Team", place: Place) -> bool:
     """Stays at a gate as long as the recipe says, and returns whether something is decided by then."""
-    limit = crew.recipe.wait.get(place.gate)  # type: ignore[call-overload]
+    limit = crew.recipe.wait.get(place.gate)
     if limit is None:
         return decision(crew.memory, place) is not None
     came = reached(crew.memory, place) or time.time()
@@ -141,7 +144,7 @@ def stay(crew: "Team", place: Place) -> bool:
         if left <= 0:
             return timed_out(crew.memory, place, limit)
         then = "the run waits on" if limit.otherwise == "wait" else f"it is {limit.otherwise}d"
-        crew.watch(NODES[place.gate], 0, 0, f"waits for a person; in {left / 60:.1f} minutes {then}")
+        crew.watch(place.node, 0, 0, f"waits for a person; in {left / 60:.1f} minutes {then}")
         time.sleep(min(LOOKS, left))
     return True
 

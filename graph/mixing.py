@@ -15,12 +15,11 @@ def usable(crew: Team, cycle: int, round: int) -> list[Example]:
     """
     last = {event["cycle"]: event["round"] for event in crew.memory.events("rows")} | {cycle: round}
     rows = crew.memory.get(Example, "cycle <= ?", cycle)
-    dropped, (gone, made), harmless = screening.dropped(crew), edits.touched(crew), edits.harmless(crew)
-    added = edits.added(crew)
+    dropped, changed, harmless = screening.dropped(crew), edits.rows(crew), edits.harmless(crew)
     return [
         row for row in rows
-        if (row.round == last.get(row.cycle) or row.id in added) and row.id not in dropped and not dataset.foreign(row)
-        and edits.stands(row, gone, made) and row.attempt not in harmless
+        if (row.round == last.get(row.cycle) or row.id in changed.own) and changed.stands(row)
+        and row.id not in dropped and row.attempt not in harmless and not dataset.foreign(row)
     ]  # fmt: skip
 
 

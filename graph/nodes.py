@@ -2,11 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from langgraph.runtime import Runtime
 
-from agents import trainer
 from graph import (
     attacking,
     calibrating,
@@ -19,6 +18,7 @@ from graph import (
     gates,
     measuring,
     mixing,
+    planning,
     report,
     screening,
     sources,
@@ -185,33 +185,10 @@ def plan(state: State, runtime: Runtime[Context]) -> State:
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["plan_round"]
     plans = crew.memory.get(StagePlan, "cycle = ? and round = ?", cycle, round)
     if not plans:
-        plans = asyncio.run(proposed(crew, state))
+        plans = asyncio.run(planning.proposed(crew, state))
         crew.memory.add(plans)
         crew.put_down("plan", cycle)
     return {"plans": [one.id for one in plans]}
-
-
-async def proposed(crew: Team, state: State) -> list[StagePlan]:
-    settings, cycle = crew.recipe.training, state["cycle"]
-    rows = mixing.stage_rows(crew, cycle, state["round"])
-    scores = crew.memory.get(Score, "adapter in (?, ?) and part = ''", BASE, state["champion"])
-    feedback = "; ".join(gates.rejections(crew.memory, cycle, "train"))
-    bounds = {"sft": settings.sft, "dpo": settings.dpo}
-    proposal = await trainer.propose(crew.trainer, rows, scores, bounds, feedback)
-    return planned(crew, state, proposal)
-
-
-def planned(crew: Team, state: State, proposal: trainer.Proposal) -> list[StagePlan]:
-    """The stages of a proposal, on this cycle's rows."""
-    settings, cycle = crew.recipe.training, state["cycle"]
-    rows = mixing.stage_rows(crew, cycle, state["round"])
-    common = StagePlan(
-        stage="sft", base=str(crew.base), cycle=cycle, round=state["plan_round"], examples="", rows=0, epochs=1, rate=1,
-        rank=settings.rank, beta=settings.dpo.beta, sft_weight=settings.dpo.sft_weight,
-        batch=settings.batch, length=settings.length, seed=crew.recipe.seed, method=settings.method,
-        parent=state["champion"] if settings.start == "champion" else BASE,
-    )  # fmt: skip
-    return trainer.plans(proposal, rows, common, settings.planned())
 
 
 def train_gate(state: State, runtime: Runtime[Context]) -> State:
@@ -226,18 +203,9 @@ def train_gate(state: State, runtime: Runtime[Context]) -> State:
     if said and not said.approved:
         return {"rejected": said.why or NO_REASON, "plan_round": round + 1}
     if wanted := edits.numbers(crew, place):
-        plans = planned(crew, state, changed(plans, wanted, said.who if said else ""))
+        plans = planning.changed(crew, state, plans, wanted, said.who if said else "")
         crew.memory.add(plans)
     return {"rejected": "", "plans": [one.id for one in plans]}
-
-
-def changed(plans: Sequence[StagePlan], wanted: Mapping[str, Mapping[str, float]], who: str) -> trainer.Proposal:
-    """What was proposed, with other numbers."""
-    stages = {one.stage: {"epochs": one.epochs, "rate": one.rate, **wanted.get(one.stage, {})} for one in plans}
-    why = f"{plans[0].why}; changed at the gate by {who or 'somebody'}"
-    return trainer.Proposal.model_validate(
-        {**dict.fromkeys(("sft", "dpo"), stages[plans[0].stage]), **stages, "why": why}
-    )
 
 
 def approved(state: State) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from graph import edits
-from graph.console import one_key, plain
 from graph.editing import Refused, edit, undo
 from graph.gates import Decided, Decision, Place, decide, place_of
 from graph.team import Team
+from graph.terminal import one_key, plain
 from graph.waiting import Item, difference, found, items
 
 HELP = """\

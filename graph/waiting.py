@@ -58,11 +58,14 @@ def rows(crew: Team, place: Place) -> list[Item]:
     labels = crew.memory.labels(list(crew.labels_by), "attempts.cycle = ?", place.cycle)
     answered = {row["id"]: ((row["area"], row["strategy"], row["language"]), row["harmful"]) for row in labels}
     return [
-        Item("row", row.id, f"{row.kind}, {row.language or 'no language'}, by {row.writer}", said(row), row.attempt,
-             cell, made.get(row.id), harmful)
+        Item("row", row.id, about(row), said(row), row.attempt, cell, made.get(row.id), harmful)
         for row in sorted(written, key=lambda row: KINDS.index(row.kind))
         for cell, harmful in [answered.get(row.attempt, (("", "", ""), None))]
     ]  # fmt: skip
+
+
+def about(row: Example) -> str:
+    return f"{row.kind}, {row.language or 'no language'}, by {row.writer}"
 
 
 def said(row: Example) -> tuple[tuple[str, str], ...]:

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from test_config import RECIPE
 
-from graph import console
+from graph import terminal
 from graph.cli import main
 from graph.config import load
 from graph.options import FORMATS, TASKS
@@ -80,8 +80,8 @@ def test_a_report_is_printed_as_far_as_its_first_two_sections_and_lies_whole_in_
 def test_while_an_answer_is_waited_for_there_are_signs_of_life_and_none_afterwards(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(console, "EVERY", 0.05)
-    with console.Console(None) as one:
+    monkeypatch.setattr(terminal, "EVERY", 0.05)
+    with terminal.Console(None) as one:
         one.watch("eval", 0, 3, "xstest")
         time.sleep(0.4)
     lines = capsys.readouterr().err.splitlines()

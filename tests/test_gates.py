@@ -18,7 +18,7 @@ from tools.records import BASE, Adapter, Score
 
 run = test_loop.run
 ALL = "gates=['data','train','promote','stop']"
-YES, NO = {"approved": True, "who": "me"}, {"approved": False, "why": "too short", "who": "me"}
+YES = {"approved": True, "who": "me"}
 
 
 def test_every_gate_waits_and_what_was_decided_is_kept_with_who_and_when(run: Path) -> None:

@@ -3,12 +3,12 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qsl
 
 from evals.report.markdown import HIDDEN
 from graph.editing import Refused
-from graph.gates import NOBODY, Decision, Place
+from graph.gates import NOBODY, Decision, GateName, Place
 from graph.waiting import Item
 
 Form = Mapping[str, str]
@@ -79,8 +79,9 @@ def text_of(place: Place) -> str:
 
 def place_of(said: str) -> Place:
     """The gate that a form was made for. Raises Refused."""
-    gate, *numbers = said.split(".")
-    if len(numbers) != 3 or not all(one.isdecimal() and len(one) < 10 for one in numbers):
+    name, *numbers = said.split(".")
+    gate = next((gate for gate in get_args(GateName) if gate == name), None)
+    if gate is None or len(numbers) != 3 or not all(one.isdecimal() and len(one) < 10 for one in numbers):
         raise Refused(f"{said!r} names no gate")
     return Place(gate, *map(int, numbers))
 

@@ -117,8 +117,7 @@ def patched(crew: Team, items: Sequence[Item], made: Edit) -> list[Item] | None:
 
 
 def rewritten(item: Item, row: Example, made: Edit) -> Item:
-    about = f"{row.kind}, {row.language or 'no language'}, by {row.writer}"
-    return item._replace(id=row.id, about=about, parts=waiting.said(row), edit=made)
+    return item._replace(id=row.id, about=waiting.about(row), parts=waiting.said(row), edit=made)
 
 
 def beside(some: Sequence[Item], name: str) -> tuple[int | None, str, str]:

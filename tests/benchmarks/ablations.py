@@ -19,7 +19,7 @@ from typing import Any
 from evals.benchmarks import Outcomes
 from evals.gate import paired
 from evals.report.markdown import rate, table
-from graph import measuring, mixing, nodes, robustness
+from graph import measuring, mixing, planning, robustness
 from graph.config import load
 from graph.measuring import card
 from graph.state import START
@@ -63,7 +63,7 @@ def trained(folder: Path, arm: str) -> tuple[Team, str]:
     crew = Team(folder, load(folder / "recipe.toml", ARMS[arm]))
     champion = crew.memory.by_cycle("choice")[CYCLE - 1]["chosen"]
     state: Any = START | {"cycle": CYCLE, "champion": champion}
-    plans = asyncio.run(nodes.proposed(crew, state))
+    plans = asyncio.run(planning.proposed(crew, state))
     crew.memory.add(plans)
     rows = mixing.stage_rows(crew, CYCLE, 0)
     for plan in plans:

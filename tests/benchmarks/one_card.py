@@ -3,7 +3,9 @@
 python -m tests.benchmarks.one_card FOLDER [--method lora | qlora] [--rows N] [--length TOKENS] [--prompts N]
     [--most TOKENS]
 
-FOLDER holds a model that vLLM can serve. Each part is told with its seconds and the most of the card that was taken.
+FOLDER holds a model that vLLM can serve, such as what `tests.benchmarks.training.built` leaves. Each part is told with
+its seconds and the most of the card that was taken. It has not been run to its end yet: the card that was lent had no
+vLLM.
 """
 
 import argparse
@@ -78,7 +80,8 @@ def main(options: argparse.Namespace) -> None:
             with timed(found, f"asleep{'' if server.asleep else ' (stopped: this build cannot sleep)'}"):
                 time.sleep(1)
             with timed(found, f"{plan.method} SFT, {len(made)} rows of {options.length} tokens, its process"):
-                adapter = stages.run_stage(plan, made, Path(run), None, lambda seen: None, Training(threads=8))
+                settings = Training(method=options.method)
+                adapter = stages.run_stage(plan, made, Path(run), None, lambda seen: None, settings)
             with timed(found, "it wakes"):
                 server.start()
             with timed(found, "the adapter is loaded"):

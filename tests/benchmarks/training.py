@@ -5,6 +5,8 @@ python -m tests.benchmarks.training [REPEATS] [--model FOLDER | phi3-mini-random
 
 Each stage is a process, ours and the bare one in turn. Without --model it is the sandbox's target. Of a model with
 random weights only time and memory are of interest: Phi-3-mini's shape at full size wants a GPU of 24 GB or more.
+What ours does beside the steps (looks, weights that are kept, checkpoints, the curve) is in callbacks and saves: their
+CPU is told by itself, as two processes that do the same differ by several percent on a small machine.
 Tokens a second and FLOPs are by the median step, from the second on; of attention no FLOPs are counted.
 """
 
@@ -100,8 +102,22 @@ def child(way: str, folder: Path) -> None:
     """Trains in this process, and leaves what TRL's `train` took."""
     import torch
     from transformers import Trainer, TrainerCallback
+    from transformers.trainer_callback import CallbackHandler
 
-    train, found, ends = Trainer.train, dict[str, Any](), list[float]()
+    train, found, ends, beside = Trainer.train, dict[str, Any](), list[float](), [0.0]
+
+    def counted(method: Any) -> Any:
+        def call(*given: Any, **more: Any) -> Any:
+            began = time.process_time()
+            try:
+                return method(*given, **more)
+            finally:
+                beside[0] += time.process_time() - began
+
+        return call
+
+    CallbackHandler.call_event = counted(CallbackHandler.call_event)
+    Trainer._save_checkpoint = counted(Trainer._save_checkpoint)
 
     class Clock(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def on_step_end(self, *_: Any, **more: Any) -> None:
@@ -114,7 +130,8 @@ def child(way: str, folder: Path) -> None:
         found.update(seconds=time.perf_counter() - wall, cpu=time.process_time() - cpu, steps=self.state.global_step,
                      losses=[one["loss"] for one in self.state.log_history if "loss" in one],
                      tokens=tokens(self.train_dataset) * self.args.num_train_epochs,
-                     parameters=self.model.num_parameters(), step=median(map(sub, ends[1:], ends)))  # fmt: skip
+                     parameters=self.model.num_parameters(), beside=beside[0],
+                     step=median(map(sub, ends[1:], ends)))  # fmt: skip
         return came
 
     Trainer.train = timed
@@ -204,9 +221,11 @@ def measure(options: argparse.Namespace, work: Path) -> None:
                  for name in ("seconds", "step", "cpu")}  # fmt: skip
         apart = [abs(x - y) for x, y in zip(runs["ours"][0]["losses"], runs["bare"][0]["losses"], strict=True)]
         whole, step, cpu = (f"{median(costs[name]):+.1%}" for name in ("seconds", "step", "cpu"))
+        more = [(ours["beside"] - bare["beside"]) / bare["cpu"]
+                for ours, bare in zip(runs["ours"], runs["bare"], strict=True)]  # fmt: skip
         print(
-            f"\nours over bare: time {whole}, the median step {step}, CPU {cpu}; "
-            f"the losses of {len(apart)} steps are at most {max(apart):.1e} apart\n",
+            f"\nours over bare: time {whole}, the median step {step}, CPU {cpu}, of which beside the steps "
+            f"{median(more):+.1%}; the losses of {len(apart)} steps are at most {max(apart):.1e} apart\n",
             flush=True,
         )
         parent = folder

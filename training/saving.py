@@ -55,10 +55,20 @@ def save(trainer: Any, folder: Path, plan: StagePlan, rows: Sequence[Example], s
     (folder / f"{DONE}.part").rename(folder / DONE)
 
 
-def write(trainer: Any, folder: Path, plan: StagePlan) -> None:
-    """The adapter as it is now, or, of a full fine-tune, the model with its tokenizer; in safetensors."""
-    state = None
+def weights(trainer: Any) -> dict[str, Any]:
+    """What is trained as it is now, by name, in the host's memory. Where several processes train, all of them have to
+    call it, and the first has it."""
     if trainer.accelerator.num_processes > 1:
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped) or {}
+    else:
+        state = {name: one for name, one in trainer.model.named_parameters() if one.requires_grad}
+    return {name: one.detach().to("cpu", copy=True) for name, one in state.items()}
+
+
+def write(trainer: Any, folder: Path, plan: StagePlan, state: dict[str, Any] | None = None) -> None:
+    """The adapter as it is now, or as its weights were, or, of a full fine-tune, the model with its tokenizer; in
+    safetensors."""
+    if state is None and trainer.accelerator.num_processes > 1:
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not trainer.is_world_process_zero():
         return

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from tools.records import BASE, Adapter, Example, StagePlan, digest
 from training import curve, dataset, dpo, loading, sft, watch
 from training.checkpoints import Progress, newest, watcher
-from training.saving import DONE, Done, save, write
+from training.saving import DONE, Done, save, weights, write
 from training.settings import Closed, Training
 
 LOG, ROWS, SPEC, WORK = "log.txt", "rows.jsonl", "spec.json", "work"
@@ -35,9 +35,12 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TQDM_DISABLE": "1",
     "PYTHONSAFEPATH": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
 }
-"""Environment of a stage. Without the first two, threads that wait eat the core that another process needs; with the
-last, no `training/` of the user's own folder is run."""
+"""Environment of a stage. Without the first two, threads that wait eat the core that another process needs; with
+`PYTHONSAFEPATH`, no `training/` of the user's own folder is run. The last two have glibc keep what it was given: to ask
+for the same pages at every step takes a quarter of a small model's CPU."""
 TRAINERS: dict[str, Callable[..., Any]] = {"sft": sft.trainer, "dpo": dpo.trainer}
 
 
@@ -226,7 +229,8 @@ def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
         save(trainer, folder, plan, rows, time.monotonic() - began, step, kept, why)
 
     asked = watch.probe(rows, tokenizer, plan, settings.watch)
-    looker = watch.watcher(trainer, asked, plan, settings, work, lambda to: write(trainer, to, plan))
+    looker = watch.watcher(trainer, asked, plan, settings, work, lambda: weights(trainer),
+                           lambda to, state: write(trainer, to, plan, state))  # fmt: skip
     callbacks = [looker, watcher(work, tell, settings.within, put), curve.recorder(folder),
                  *curve.reporters(settings.report_to)]  # fmt: skip
     for callback in callbacks:

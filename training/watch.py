@@ -21,6 +21,9 @@ LEAST, MOST = 4, 128
 """Fewest rows of a probe, and the tokens as far as which their answers are looked at."""
 COST = 0.02
 """Most of a stage's forward passes (a backward one is two) that looking may take, but for the fewest rows."""
+FEW, NEAR, FAR = 5, 5, 15
+"""A short stage has a few looks, that near to each other; more where they are that far apart: else they take a
+twentieth of a small model's stage."""
 PASSES = {"sft": (3, 2), "dpo": (8, 3)}
 """Forward passes that a row takes: in training (policy and reference, chosen and rejected), and in a look."""
 
@@ -38,7 +41,7 @@ class Asked(NamedTuple):
 
 def looks(steps: int, limits: Watch) -> set[int]:
     """The steps after which the stage is looked at, its end among them."""
-    number = min(limits.looks, max(2, steps // 5)) if steps > 1 else min(limits.looks, 1)
+    number = min(limits.looks, max(2, min(FEW, steps // NEAR), steps // FAR)) if steps > 1 else min(limits.looks, 1)
     return {round(steps * one / number) for one in range(1, number + 1)}
 
 
@@ -168,20 +171,21 @@ class Verdict(NamedTuple):
 class Looks:
     """What is seen of a stage, and what follows from it: the events of a callback, and in the end a verdict.
 
-    What is seen joins what TRL logs of the step, and so is in the curve and in every checkpoint. `write` puts the
-    weights as they are into a folder; those of every sound look are kept until a checkpoint is made, so that a stage
+    What is seen joins what TRL logs of the step, and so is in the curve and in every checkpoint. The weights of the
+    best look are held in memory (`hold` says what they are) and written before a checkpoint is kept, so that a stage
     that goes on from one finds what it had.
     """
 
     def __init__(self, trainer: Any, asked: Sequence[Asked], plan: StagePlan, settings: Training, work: Path,
-                 write: Callable[[Path], None]) -> None:  # fmt: skip
-        self.trainer, self.asked, self.plan, self.settings, self.work, self.write = (
-            trainer, asked, plan, settings, work, write,
-        )  # fmt: skip
+                 hold: Callable[[], Any], write: Callable[[Path, Any], None]) -> None:  # fmt: skip
+        self.trainer, self.asked, self.plan, self.settings, self.work = trainer, asked, plan, settings, work
+        self.hold, self.write = hold, write
         self.tokens = sum(len(row.chosen) for row in asked) / max(1, len(asked))
         self.now: dict[str, float] = {}
         """What was seen after this step, which has not been logged yet."""
         self.why = ""
+        self.held: Any = None
+        """The weights of the best look so far; None where they are in its folder."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         for old in self.work.glob("kept-*"):
@@ -189,7 +193,7 @@ class Looks:
                 shutil.rmtree(old, ignore_errors=True)
         if self.asked and not seen(state):
             state.log_history.append(self.observed(state))
-            self.write(self.folder(0))
+            self.held = self.hold()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step not in looks(state.max_steps, self.settings.watch):
@@ -198,7 +202,7 @@ class Looks:
         control.should_log = True  # to evaluate has been to log, and the step itself is still to be
         so_far = [*seen(state), self.now]
         if self.best(so_far) == state.global_step:
-            self.write(self.folder(state.global_step))
+            self.held = self.hold()
         self.why = ended(so_far, self.tokens, self.settings)
         control.should_training_stop = control.should_training_stop or bool(self.why)
 
@@ -215,8 +219,10 @@ class Looks:
                 raise ValueError(self.why)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        step = self.best(seen(state))
+        self.put_down(step)
         for old in self.work.glob("kept-*"):
-            if step_of(old) != self.best(seen(state)):
+            if step_of(old) != step:
                 shutil.rmtree(old, ignore_errors=True)
 
     def verdict(self) -> Verdict:
@@ -227,10 +233,17 @@ class Looks:
             return Verdict(None, self.why)
         said = self.why or f"the loss on the rows kept back was lowest at step {step}"
         print(f"{said}; kept are the weights of step {step}", file=sys.stderr, flush=True)
+        self.put_down(step)
         return Verdict(self.folder(step), said)
 
     def best(self, so_far: Sequence[Entry]) -> int:
         return best(so_far, self.tokens, self.settings)
+
+    def put_down(self, step: int) -> None:
+        """Writes the weights of the best look, which was at that step."""
+        if self.held is not None:
+            self.write(self.folder(step), self.held)
+            self.held = None
 
     def folder(self, step: int) -> Path:
         return self.work / f"kept-{step}"
@@ -259,11 +272,11 @@ def seen(state: Any) -> list[dict[str, float]]:
 
 
 def watcher(trainer: Any, asked: Sequence[Asked], plan: StagePlan, settings: Training, work: Path,
-            write: Callable[[Path], None]) -> Any:  # fmt: skip
+            hold: Callable[[], Any], write: Callable[[Path, Any], None]) -> Any:  # fmt: skip
     """A callback that looks, whose `verdict` says in the end what is to be kept."""
     from transformers import TrainerCallback
 
     class Watcher(Looks, TrainerCallback):  # type: ignore[misc, unused-ignore]
         pass
 
-    return Watcher(trainer, asked, plan, settings, work, write)
+    return Watcher(trainer, asked, plan, settings, work, hold, write)

@@ -6,7 +6,8 @@ python -m tests.benchmarks.training [REPEATS] [--model FOLDER | phi3-mini-random
 Each stage is a process, ours and the bare one in turn. Without --model it is the sandbox's target. Of a model with
 random weights only time and memory are of interest: Phi-3-mini's shape at full size wants a GPU of 24 GB or more.
 What ours does beside the steps (looks, weights that are kept, checkpoints, the curve) is in callbacks and saves: their
-CPU is told by itself, as two processes that do the same differ by several percent on a small machine.
+CPU is told by itself, as two processes that do the same differ by several percent on a small machine. That the steps
+are the same is told as well: every operation of one, on tensors of which shapes.
 Tokens a second and FLOPs are by the median step, from the second on; of attention no FLOPs are counted.
 """
 
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from operator import sub
 from pathlib import Path
 from statistics import median
@@ -39,6 +41,11 @@ PEAK = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 
 """Dense bf16 operations a second, by a word in the card's name, from the makers' data sheets."""
 COMMON = {"lr_scheduler_type": "cosine", "warmup_steps": 0.05, "logging_steps": 1, "save_strategy": "no",
           "report_to": "none", "disable_tqdm": True}  # fmt: skip
+
+WAYS = {"bare": {}, "bare, in a stage's environment": stages.QUIET, "ours": stages.QUIET}
+"""What is run, and what its environment is told. A bare script has that of its user's shell."""
+ONE = 2
+"""The step whose operations are told, from 0."""
 
 
 def rows(n: int, length: int, tokenizer: Any) -> list[Example]:
@@ -101,10 +108,12 @@ def bare(folder: Path, spec: stages.Spec) -> None:
 def child(way: str, folder: Path) -> None:
     """Trains in this process, and leaves what TRL's `train` took."""
     import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
     from transformers import Trainer, TrainerCallback
     from transformers.trainer_callback import CallbackHandler
 
-    train, found, ends, beside = Trainer.train, dict[str, Any](), list[float](), [0.0]
+    train, step, found = Trainer.train, Trainer.training_step, dict[str, Any]()
+    ends, beside = list[float](), [0.0]
 
     def counted(method: Any) -> Any:
         def call(*given: Any, **more: Any) -> Any:
@@ -118,6 +127,17 @@ def child(way: str, folder: Path) -> None:
 
     CallbackHandler.call_event = counted(CallbackHandler.call_event)
     Trainer._save_checkpoint = counted(Trainer._save_checkpoint)
+
+    class Operations(TorchDispatchMode):
+        def __torch_dispatch__(self, done: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found.setdefault("operations", []).append(
+                f"{done} {[tuple(one.shape) for one in args if torch.is_tensor(one)]}"
+            )
+            return done(*args, **(kwargs or {}))
+
+    def watched(self: Any, *given: Any, **more: Any) -> Any:
+        with Operations() if self.state.global_step == ONE else nullcontext():
+            return step(self, *given, **more)
 
     class Clock(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def on_step_end(self, *_: Any, **more: Any) -> None:
@@ -134,7 +154,7 @@ def child(way: str, folder: Path) -> None:
                      step=median(map(sub, ends[1:], ends)))  # fmt: skip
         return came
 
-    Trainer.train = timed
+    Trainer.train, Trainer.training_step = timed, watched
     spec = stages.Spec.model_validate_json((folder / stages.SPEC).read_text())
     bare(folder, spec) if way == "bare" else stages.train(folder, spec, lambda seen: None)
     cuda = torch.cuda.is_available()
@@ -153,15 +173,16 @@ def tokens(data: Any) -> int:
 def ran(way: str, folder: Path) -> dict[str, Any]:
     shutil.rmtree(folder / stages.WORK, ignore_errors=True)  # or the next one would go on from its last checkpoint
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "tests.benchmarks.training", "--child", way, "--folder", str(folder)]
-    with (folder / f"{way}.log").open("w") as log:
-        env = os.environ | stages.QUIET | {"PYTHONSAFEPATH": ""}
+    child = "ours" if way == "ours" else "bare"
+    command = [sys.executable, "-m", "tests.benchmarks.training", "--child", child, "--folder", str(folder)]
+    with (folder / f"{child}.log").open("w") as log:
+        env = os.environ | WAYS[way] | {"PYTHONSAFEPATH": ""}
         code = subprocess.run(command, env=env, stdout=log, stderr=log, check=False).returncode
     if code:
-        sys.exit(f"{way} ended with code {code}: {(folder / f'{way}.log').read_text()[-4000:]}")
+        sys.exit(f"{way} ended with code {code}: {(folder / f'{child}.log').read_text()[-4000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     whole_cpu = sum(getattr(after, name) - getattr(before, name) for name in ("ru_utime", "ru_stime"))
-    told: dict[str, Any] = json.loads((folder / f"{way}.json").read_text())
+    told: dict[str, Any] = json.loads((folder / f"{child}.json").read_text())
     return told | {"whole": time.perf_counter() - began, "whole_cpu": whole_cpu}
 
 
@@ -210,25 +231,30 @@ def measure(options: argparse.Namespace, work: Path) -> None:
         given = made if plan.stage == "sft" else dataset.thinned(dataset.pairs(made), len(made), plan.seed)
         (folder / stages.ROWS).write_text("".join(row.model_dump_json() + "\n" for row in given))
         (folder / stages.SPEC).write_text(stages.Spec(plan=plan, parent=parent, settings=settings).model_dump_json())
-        runs: dict[str, list[dict[str, Any]]] = {"bare": [], "ours": []}
+        runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
         for repeat in range(options.repeats):
-            for way in ("bare", "ours") if repeat % 2 else ("ours", "bare"):
+            for way in WAYS if repeat % 2 else reversed(WAYS):
                 runs[way].append(ran(way, folder))
         head = ("stage", "way", "steps/s", "s/step", "CPU ms/step", "tokens/s", "MFU", "GiB", "process s",
                 "process CPU s")  # fmt: skip
         print(table(head, [line(plan, way, some) for way, some in runs.items()]), flush=True)
-        costs = {name: [ours[name] / bare[name] - 1 for ours, bare in zip(runs["ours"], runs["bare"], strict=True)]
-                 for name in ("seconds", "step", "cpu")}  # fmt: skip
-        apart = [abs(x - y) for x, y in zip(runs["ours"][0]["losses"], runs["bare"][0]["losses"], strict=True)]
-        whole, step, cpu = (f"{median(costs[name]):+.1%}" for name in ("seconds", "step", "cpu"))
-        more = [(ours["beside"] - bare["beside"]) / bare["cpu"]
-                for ours, bare in zip(runs["ours"], runs["bare"], strict=True)]  # fmt: skip
-        print(
-            f"\nours over bare: time {whole}, the median step {step}, CPU {cpu}, of which beside the steps "
-            f"{median(more):+.1%}; the losses of {len(apart)} steps are at most {max(apart):.1e} apart\n",
-            flush=True,
-        )
+        for way in WAYS:
+            if way != "ours":
+                print(f"\nours over {way}: {compared(runs['ours'], runs[way])}", flush=True)
+        print(flush=True)
         parent = folder
+
+
+def compared(ours: list[dict[str, Any]], bare: list[dict[str, Any]]) -> str:
+    """By how much ours costs more than as many bare runs, each beside its own."""
+    both = list(zip(ours, bare, strict=True))
+    whole, step, cpu = (f"{median(x[name] / y[name] - 1 for x, y in both):+.1%}" for name in ("seconds", "step", "cpu"))
+    beside = median((x["beside"] - y["beside"]) / y["cpu"] for x, y in both)
+    same = "the same" if all(one["operations"] == ours[0]["operations"] for one in (*ours, *bare)) else "NOT THE SAME"
+    apart = max(abs(a - b) for x, y in both for a, b in zip(x["losses"], y["losses"], strict=True))
+    return (f"time {whole}, the median step {step}, CPU {cpu}, of which beside the steps {beside:+.1%}; {same} "
+            f"{len(ours[0]['operations'])} operations in a step; the losses of {len(ours[0]['losses'])} steps are at "
+            f"most {apart:.1e} apart")  # fmt: skip
 
 
 def main() -> None:

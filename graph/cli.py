@@ -70,10 +70,13 @@ def begin(asked: argparse.Namespace) -> Path:
     from graph.config import load
     from graph.preflight import preflight
     from graph.run import create
+    from graph.timing import hours
 
     settings = list(asked.settings)
     if asked.gates is not None:
         settings.append("gates=" + json.dumps([name.strip() for name in asked.gates.split(",") if name.strip()]))
+    if asked.time is not None:
+        settings.append(f"stop.hours={hours(asked.time)}")
     if asked.inherit:
         settings.append(f"inherit={json.dumps(str(asked.inherit.resolve()))}")
     if asked.run is not None:
@@ -121,9 +124,9 @@ def step(asked: argparse.Namespace) -> int:
     until = asked.until or "*"
     if not asked.recipe.is_dir():
         return go(begin(asked), until=until)
-    if asked.run or asked.inherit or asked.gates is not None or asked.settings:
+    if asked.run or asked.inherit or asked.gates is not None or asked.time is not None or asked.settings:
         raise RecipeError(
-            f"{asked.recipe} is a run, whose recipe is fixed; --run, --from, --gates and --set make a new one"
+            f"{asked.recipe} is a run, whose recipe is fixed; --run, --from, --for, --gates and --set make a new one"
         )
     return go(asked.recipe, until=until)
 

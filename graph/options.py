@@ -216,6 +216,9 @@ def fresh(one: argparse.ArgumentParser) -> None:
     one.add_argument("--run", metavar="NAME", help="name of the run (default: the recipe's)")
     one.add_argument("--from", dest="inherit", metavar="OLD_RUN", type=Path,
                      help="start with an older run's attacks as regressions and its rows as replay")  # fmt: skip
+    one.add_argument("--for", dest="time", metavar="TIME",
+                     help="most that it may work, such as 8h, 30m or 1h30m, before it measures its champion and ends "
+                     "(stop.hours)")  # fmt: skip
     one.add_argument("--gates", metavar="LIST", help="where to stop for a person: data,train,promote,stop")
     one.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
                      help="override one key of the recipe, such as agents.judge.model=openai:gpt-4o")  # fmt: skip

@@ -202,8 +202,3 @@ def pass_on(
     for step in steps:
         if isinstance(step, dict) and "input" in step:
             watch(step["name"], 0, 0, "")
-
-
-def sizes(folder: Path) -> int:
-    """Bytes that a run takes on disk."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -137,11 +137,12 @@ def test_a_fork_whose_recipe_is_changed_goes_another_way_from_there_on(runs: Pat
     assert "stricter" in (new / "compare.md").read_text()
 
 
-def test_a_day_between_a_run_and_its_fork_is_not_taken_from_its_hours(
+def test_a_day_between_a_run_and_its_fork_is_not_taken_from_its_hours_nor_what_the_parent_did_later(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 86_400)
+    team(str(runs / "parent")).memory.event(1, "report", "worked", seconds=86_400)
     before = next(one for one in points(runs / "parent") if one.next == "decide")
     fork(runs / "parent", str(before.number), runs / "later", [])
     assert advance(runs / "later", until="decide").node == "write"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graph import commands
+from graph import commands, signals
 from graph.commands import FAILED, FINISHED, MISTAKE, RESUMABLE, WAITING, look, no_run
 from graph.options import parser
 
@@ -23,11 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     asked = parser().parse_args(arguments)
     os.umask(0o077)
+    if asked.command in RUNNING:
+        signals.heed()
     try:
         return COMMANDS[asked.command](asked)
     except KeyboardInterrupt:
         folder = getattr(asked, "folder", None) or (place(asked) if hasattr(asked, "run") else None)
-        going = f"; `breakfix resume {folder}` goes on" if folder and asked.command in RUNNING else ""
+        begun = folder and folder.is_dir() and asked.command in RUNNING
+        going = f"; `breakfix resume {folder}` goes on" if begun else ""
         going = "; the same command goes on" if asked.command == "eval" else going
         print(f"\nstopped{going}", file=sys.stderr)
         return RESUMABLE
@@ -142,6 +145,16 @@ def status(asked: argparse.Namespace) -> int:
     return status_of(now)
 
 
+def why(asked: argparse.Namespace) -> int:
+    """Why a run stopped, and why its candidates won or lost."""
+    from graph.explaining import explained, sentences
+
+    now = look(asked.folder)
+    found = explained(asked.folder, now)
+    print(json.dumps(found, indent=2) if asked.json else "\n".join(sentences(found, asked.folder)))
+    return FINISHED
+
+
 def answer(asked: argparse.Namespace) -> int:
     """Approve and reject: the answer that a waiting run gets, here or in the process that waits with it."""
     from graph.config import RecipeError
@@ -200,8 +213,8 @@ def follow(folder: Path) -> int:
 
 
 COMMANDS = {
-    "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer, "review": review,
-    "history": commands.history, "fork": commands.fork, "graph": commands.draw,
+    "run": run, "resume": resume, "step": step, "status": status, "why": why, "approve": answer, "reject": answer,
+    "review": review, "history": commands.history, "fork": commands.fork, "graph": commands.draw,
     "report": commands.report, "chat": commands.chat, "import": commands.bring_in, "calibrate": commands.calibrate,
     "fit-judge": commands.fit_judge, "label": commands.label, "rejudge": commands.rejudge, "export": commands.export,
     "eval": commands.evaluate, "console": commands.console, "purge": commands.purge, "doctor": commands.doctor,

@@ -75,9 +75,11 @@ def running(command: Add) -> None:
                      help="go on until this node is passed, a gate is reached, or the end (default: one node; "
                      "`breakfix graph` shows them)")  # fmt: skip
     fresh(one)
-    one = command("status", "say where a run is")
-    one.add_argument("folder", type=Path, metavar="RUN")
-    one.add_argument("--json", action="store_true", help="for programs")
+    for name, about in (("status", "say where a run is"),
+                        ("why", "say why a run stopped, and why each candidate won or lost")):  # fmt: skip
+        one = command(name, about)
+        one.add_argument("folder", type=Path, metavar="RUN")
+        one.add_argument("--json", action="store_true", help="for programs")
     for name, about, why in (
         ("approve", "say yes at the gate where a run waits, and go on", "a remark, which is kept"),
         ("reject", "say no at the gate where a run waits, and go on another way",

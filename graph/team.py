@@ -174,7 +174,8 @@ class Team:
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Lets what is served here rest where it is on a card that stages are trained on."""
+        """Lets what is served here rest where it is on a card that stages are trained on; what was stopped on the way
+        wakes when it is asked again."""
         from tools.serve import shares
 
         engines = [*self.others.values(), *self.played.values()]
@@ -184,11 +185,9 @@ class Team:
             engine.rest()
         for server in servers:
             server.sleep()
-        try:
-            yield
-        finally:
-            for server in servers:
-                server.wake()
+        yield
+        for server in servers:
+            server.wake()
 
     def role(self, model: str) -> str:
         """The role that a model is measured in: `compare.0` and so on, or the target with whatever adapter."""

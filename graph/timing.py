@@ -24,12 +24,14 @@ SPAN = re.compile(r"(?=\d)(?:(\d+(?:\.\d+)?)h)?(?:(\d+)m)?")
 
 
 def timed(name: str, node: "Node") -> "Node":
-    """The node, its work counted. Waiting for a person is none: a node ends at a gate."""
+    """The node, its work counted and told of. Waiting for a person is none: a node ends at a gate."""
+    from graph import logs
     from graph.team import team
 
     @functools.wraps(node)
     def passed(state: "State", runtime: "Runtime[Context]") -> "State":
-        with counted(team(runtime.context["run"]).memory, name, state.get("cycle", 1)):
+        memory, cycle = team(runtime.context["run"]).memory, state.get("cycle", 1)
+        with logs.within(name, cycle, memory), counted(memory, name, cycle):
             return node(state, runtime)
 
     return passed

@@ -7,6 +7,8 @@ from graph import costs, timing
 from graph.team import Team
 
 OVER = "budget over: "
+HELD = "purpose <> 'import'"
+"""SQL: a conversation that the run has held, and none that was imported."""
 
 
 def over(crew: Team) -> str:
@@ -37,7 +39,7 @@ def reached(crew: Team, node: str, cycle: int) -> str:
 
 def conversations(crew: Team) -> int:
     """Those that the run has held, to attack or to measure, failed ones too; what was imported it has not held."""
-    [found] = crew.memory.query("select count(*) as n from attempts where purpose <> 'import'")
+    [found] = crew.memory.query(f"select count(*) as n from attempts where {HELD}")
     return int(found["n"])
 
 

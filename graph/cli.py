@@ -13,6 +13,7 @@ from graph.commands import FAILED, FINISHED, MISTAKE, RESUMABLE, WAITING, look, 
 from graph.options import parser
 
 if TYPE_CHECKING:
+    from graph.config import Recipe
     from graph.run import Standing
 
 RUNNING = ("run", "resume", "step", "approve", "reject", "review")
@@ -70,9 +71,17 @@ def place(asked: argparse.Namespace) -> Path:
 
 def begin(asked: argparse.Namespace) -> Path:
     """Makes a run folder from a recipe; nothing is left behind when the recipe is wrong."""
+    from graph.run import create
+
+    folder, recipe = ordered(asked)
+    create(recipe, folder)
+    return folder
+
+
+def ordered(asked: argparse.Namespace) -> "tuple[Path, Recipe]":
+    """Where a new run is to lie, and its recipe, which was looked into."""
     from graph.config import load
     from graph.preflight import preflight
-    from graph.run import create
     from graph.timing import hours
 
     settings = list(asked.settings)
@@ -87,8 +96,7 @@ def begin(asked: argparse.Namespace) -> Path:
     folder = place(asked)
     recipe = load(asked.recipe, settings)
     preflight(recipe)
-    create(recipe, folder)
-    return folder
+    return folder, recipe
 
 
 def go(folder: Path, until: str = "") -> int:
@@ -111,7 +119,14 @@ def status_of(now: "Standing") -> int:
 
 
 def run(asked: argparse.Namespace) -> int:
-    return go(begin(asked))
+    if not asked.dry:
+        return go(begin(asked))
+    from graph.estimating import estimate
+
+    folder, recipe = ordered(asked)
+    for line in estimate(recipe, folder.parent):
+        print(line)
+    return FINISHED
 
 
 def resume(asked: argparse.Namespace) -> int:

@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
 def running(command: Add) -> None:
     one = command("run", "start a run from a recipe and go on until it ends or waits")
     one.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    one.add_argument("--dry-run", dest="dry", action="store_true",
+                     help="check the recipe, say what the run would take, and make and ask nothing")  # fmt: skip
     fresh(one)
     one = command("resume", "go on with a run that was stopped or killed")
     one.add_argument("folder", type=Path, metavar="RUN")

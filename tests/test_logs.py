@@ -1,6 +1,8 @@
 """The log of a run says in the morning what happened at night, and nothing that is nobody's business."""
 
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,12 @@ def test_it_says_where_a_run_went_how_long_that_took_and_what_was_decided_and_qu
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_API_KEY", "a-key-of-mine")
+    for name in [name for name in os.environ if name.startswith(("LANGSMITH", "LANGCHAIN", "OTEL"))]:
+        monkeypatch.delenv(name)
+    asked: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, where: asked.append(where))
     begin(run, "stop.cycles=1", "stop.target=0.0001", "agents.writer.key_env=SOME_API_KEY")
+    assert asked == []  # nobody is told by way of others either
     lines = logs.lines(run)
     assert all({"at", "level", "what"} <= line.keys() for line in lines)
     nodes_begun = [one["node"] for one in told(run, "begins")]
@@ -36,8 +43,8 @@ def test_it_says_where_a_run_went_how_long_that_took_and_what_was_decided_and_qu
     assert [one["stop"] for one in told(run, "decision")] == [False, True]
     assert {one["cycle"] for one in told(run, "choice")} == {1}
     text = (run / logs.FILE).read_text()
-    asked = [turn.text for attempt in memory.get(Attempt) for turn in attempt.turns]
-    assert not any(said in text for said in (*asked, *(goal.text for goal in memory.get(Goal))))
+    said = [turn.text for attempt in memory.get(Attempt) for turn in attempt.turns]
+    assert not any(one in text for one in (*said, *(goal.text for goal in memory.get(Goal))))
     assert "a-key-of-mine" not in text
 
 

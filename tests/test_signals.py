@@ -12,6 +12,14 @@ GATED = 'gates = ["data"]\n[wait.data]\nminutes = 60\n' + RECIPE
 SECONDS = 10.0
 
 
+def dead() -> str:
+    """A recipe whose measuring judge is at an endpoint where nobody listens."""
+    return RECIPE.replace(
+        'measuring_judge.model = "sandbox:oracle"',
+        'measuring_judge = { model = "openai:nobody", base_url = "http://127.0.0.1:9/v1" }',
+    )
+
+
 def test_sigterm_in_an_answer_that_takes_long_at_a_gate_in_a_stage_and_in_the_report(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(GATED)
     run = tmp_path / "runs" / "one"
@@ -27,10 +35,7 @@ def test_sigterm_in_an_answer_that_takes_long_at_a_gate_in_a_stage_and_in_the_re
 
 
 def test_sigterm_while_nobody_answers_at_an_endpoint(tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").write_text(RECIPE.replace(
-        'measuring_judge.model = "sandbox:oracle"',
-        'measuring_judge = { model = "openai:nobody", base_url = "http://127.0.0.1:9/v1" }',
-    ))  # fmt: skip
+    (tmp_path / "recipe.toml").write_text(dead())
     run = tmp_path / "runs" / "one"
     process = started(tmp_path, "run", "recipe.toml", "--run", "one")
     seconds, left = terminated(process, says(run, "endpoint does not answer", "baseline"))

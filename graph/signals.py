@@ -1,5 +1,6 @@
 """SIGTERM, as a scheduler sends it: taken as Ctrl-C; where that does not end the process in time, it ends anyway."""
 
+import logging
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ def end() -> None:
     """Ends the process where it stands: a thread that still generates, or a server that is still starting, is waited
     for by Python. Nothing is lost by that; stages and servers see that it is gone, and end as well."""
     time.sleep(GRACE)
+    logging.getLogger("breakfix").warning("stopped", extra={"told": {"by": CAUGHT[0], "after": GRACE}})
     print(
         f"\nstopped where it was, {GRACE:g} s after {CAUGHT[0]}; `breakfix resume` goes on", file=sys.stderr, flush=True
     )

@@ -33,20 +33,27 @@ def cases(folder: Path) -> Iterator[tuple[str, Path, list[str], bool, Callable[[
     for node in NODES:
         if node == "data_gate":
             yield "data_gate, waiting for a person", run, resume, False, lambda run: says(run, "waits", "data_gate")
+        elif node == "plan":
+            yield node, run, ["approve", "runs/one"], False, later(node)
         elif node == "train":
-            begins = ["approve", "runs/one"]
-            yield "train, as the stage's process starts", run, begins, False, later("begins", "train")
+            yield "train, as the stage's process starts", run, resume, False, later(node)
             yield "train, between two steps", run, resume, False, lambda run: lambda: trains(run)
         elif node != "baseline":
-            yield node, run, resume, False, later("begins", node)
+            yield node, run, resume, False, later(node)
     dead = folder / "runs" / "dead"
     yield ("baseline, while nobody answers at an endpoint", dead, ["run", "dead.toml", "--run", "dead"], False,
            lambda run: says(run, "endpoint does not answer"))  # fmt: skip
 
 
-def later(what: str, node: str) -> Callable[[Path], When]:
-    """Says it after what the log has said so far: a node that was broken off begins again."""
-    return lambda run: says(run, what, node, len(logs.lines(run)))
+def later(node: str) -> Callable[[Path], When]:
+    """Whether a node has begun, or one after it, since now: a node that was broken off begins again."""
+    there = ORDER[ORDER.index(node) :]
+
+    def begun(run: Path) -> When:
+        before = len(logs.lines(run))
+        return lambda: any(one["what"] == "begins" and one["node"] in there for one in logs.lines(run)[before:])
+
+    return begun
 
 
 def main() -> None:

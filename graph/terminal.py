@@ -43,6 +43,8 @@ class Console:
         self.said: tuple[str, float] = ("", 0.0)
         self.began = time.monotonic()
         self.line, self.over = "", threading.Event()
+        self.counted: tuple[str, int, int, float] = ("", 0, 0, 0.0)
+        """What is counted: the node, of how many, how many there were when it began, and when that was."""
 
     def __enter__(self) -> "Console":
         for noisy in ("transformers", "httpx", "langchain_core", "peft"):
@@ -58,6 +60,7 @@ class Console:
 
     def watch(self, node: str, done: int, total: int, note: str) -> None:
         """Told of progress; `total` 0 says that a node begins."""
+        note = self.paced(node, done, total, note)
         if self.rich.is_terminal:
             self.draw(node, done, total, note)
             return
@@ -65,6 +68,19 @@ class Console:
         if self.said[0] != node or time.monotonic() - self.said[1] > EVERY or (done == total and total):
             self.said = (node, time.monotonic())
             self.say()
+
+    def paced(self, node: str, done: int, total: int, note: str) -> str:
+        """The note, and about how long what is counted takes yet, by what this process has done of it."""
+        from graph.timing import span
+
+        name, of, before, began = self.counted
+        if (node, total) != (name, of) or done < before:
+            self.counted = node, total, done, time.monotonic()
+            return note
+        lasted = time.monotonic() - began
+        if not before < done < total or lasted < EVERY:
+            return note
+        return f"{note}, about {span(lasted * (total - done) / (done - before))} left of these"
 
     def say(self) -> None:
         print(f"{time.monotonic() - self.began:6.0f} s  {self.line}".rstrip(), file=sys.stderr, flush=True)

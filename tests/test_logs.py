@@ -54,7 +54,7 @@ def test_what_fails_is_an_error_without_what_others_said_and_keys_are_veiled(
     create(load(run.parent.parent / "recipe.toml"), run)
     monkeypatch.setenv("SOME_API_KEY", 'a-"key"-of-mine')
 
-    def fails(*_: object) -> None:
+    def fails(state: object, runtime: object) -> None:
         logs.LOG.warning("endpoint refuses", extra={"told": {"endpoint": 'http://me:secret@host/a-"key"-of-mine'}})
         raise EndpointGone("gpt at http://host/v1: no answer that can be read: b'how to do harm'")
 

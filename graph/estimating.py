@@ -146,18 +146,21 @@ def tokens(recipe: Recipe, role: str, many: Range) -> Range:
 
 
 def disk(recipe: Recipe, found: Sizes) -> str:
-    made = found.candidates * found.cycles
-    low, high = found.held.times(*KEPT)
+    """What the run's folder takes, and of a real model what its adapters do, which `sizing` knows."""
     folder = Path(recipe.target.weights or recipe.base or "")
+    least, most_kept = (f"{size / 1e3:.0f}" for size in KEPT)
+    total = f"disk: {found.held.low * KEPT[0] / 1e6:.1f} to {most(recipe, found) / 1e6:,.0f} MB"
+    each = f"{least} to {most_kept} kB for each conversation"
     if recipe.target.provider == "sandbox" or not (folder / "config.json").is_file():
-        total = Range(low, high + SMALL * made)
-        adapters = f"{made} adapters of the sandbox's, {SMALL / 1e6:.0f} MB each with a checkpoint"
-    else:
-        line = sizing.on_disk(recipe, footprint.shape(folder), folder)[1]
-        total, adapters = Range(low, high), f"and for the model, {line}"
-    least, most = (f"{size / 1e3:.0f}" for size in KEPT)
-    return (f"disk: {total.low / 1e6:.1f} to {total.high / 1e6:,.0f} MB; {least} to {most} kB for each conversation, "
-            f"{adapters}")  # fmt: skip
+        return f"{total}; {each}, up to {SMALL / 1e6:.0f} MB for each candidate, with its checkpoint"
+    return f"{total}; {each}; beside that, {sizing.on_disk(recipe, footprint.shape(folder), folder)[1]}"
+
+
+def most(recipe: Recipe, found: Sizes) -> float:
+    """Most bytes of the run's folder, without what a real model's adapters take."""
+    own = recipe.target.provider == "sandbox"
+    changed = 1 + len(recipe.evals.lasting)
+    return found.held.high * KEPT[1] + own * SMALL * (found.candidates * found.cycles + changed)
 
 
 def time(recipe: Recipe, found: Sizes, runs: Path) -> str:

@@ -10,7 +10,7 @@ from types import FrameType
 
 from graph.commands import RESUMABLE
 
-GRACE = 6.0
+GRACE = 4.0
 """Seconds in which what is finished is put down; schedulers kill after 10 or more."""
 CAUGHT: list[str] = []
 """The names of the signals that came."""

@@ -174,8 +174,7 @@ class Team:
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Lets what is served here rest where it is on a card that stages are trained on; what was stopped on the way
-        wakes when it is asked again."""
+        """Lets what is served here rest where it is on a card that stages are trained on."""
         from tools.serve import shares
 
         engines = [*self.others.values(), *self.played.values()]
@@ -185,9 +184,14 @@ class Team:
             engine.rest()
         for server in servers:
             server.sleep()
-        yield
-        for server in servers:
-            server.wake()
+        try:
+            yield
+        except KeyboardInterrupt:  # nobody asks it again, and to start may take it minutes
+            servers.clear()
+            raise
+        finally:
+            for server in servers:
+                server.wake()
 
     def role(self, model: str) -> str:
         """The role that a model is measured in: `compare.0` and so on, or the target with whatever adapter."""

@@ -31,7 +31,7 @@ def test_sigterm_in_an_answer_that_takes_long_at_a_gate_in_a_stage_and_in_the_re
     assert all(seconds < SECONDS and not left for seconds, left in lasted), lasted
     assert started(tmp_path, "resume", str(run)).wait() == 0
     assert [one["by"] for one in logs.lines(run) if one["what"] == "stopped"] == ["SIGTERM"] * 4
-    assert list(stops(run)) == ["baseline", "", "train", "report"]
+    assert list(stops(run)) == ["baseline", "data_gate", "train", "report"]
 
 
 def test_sigterm_while_nobody_answers_at_an_endpoint(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +28,8 @@ TOLD = {
 }  # fmt: skip
 """The events that stand in the log as well, and what of them: nothing that anybody was asked or has answered."""
 WARNINGS = ("stage_ended", "budget", "not_measured")
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|NOTIFY")
-"""Names of environment variables whose values are nobody's business."""
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|NOTIFY", re.IGNORECASE)
+"""Names of environment variables whose values are nobody's business, beside those that the recipe's models name."""
 LOGIN = re.compile(r"//[^/@\s\"]+@")
 NAMED = (StageError, EndpointGone, EndpointRefused, Unanswered)
 """Errors that say what failed before the first colon, and after it what somebody else said of it."""
@@ -38,9 +38,9 @@ NAMED = (StageError, EndpointGone, EndpointRefused, Unanswered)
 class Lines(logging.Handler):
     """Writes a line for each record, in the file of a run. One that a kill broke off is left behind as it is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: Collection[str]) -> None:
         super().__init__(logging.INFO)
-        self.node, self.cycle = "", 0
+        self.node, self.cycle, self.keys = "", 0, keys
         self.file = (folder / FILE).open("a+b")
         if self.file.tell():
             self.file.seek(-1, os.SEEK_END)
@@ -48,7 +48,7 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self.file.write(line(record, self.node, self.cycle))
+            self.file.write(veiled(line(record, self.node, self.cycle), self.keys).encode(errors="replace") + b"\n")
             self.file.flush()
         except OSError:  # a full disk ends the run with an error of its own
             return
@@ -58,18 +58,18 @@ class Lines(logging.Handler):
         super().close()
 
 
-def line(record: logging.LogRecord, node: str, cycle: int) -> bytes:
+def line(record: logging.LogRecord, node: str, cycle: int) -> str:
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
     place = {"node": node, "cycle": cycle} if node else {}
     told: Mapping[str, Any] = getattr(record, "told", {})
     body = {"at": at, "level": record.levelname.lower(), **place, "what": record.getMessage(), **told}
-    return veiled(json.dumps(body, ensure_ascii=False)).encode(errors="replace") + b"\n"
+    return json.dumps(body, ensure_ascii=False)
 
 
-def veiled(text: str) -> str:
-    """The text without what the environment holds of keys and passwords."""
+def veiled(text: str, keys: Collection[str]) -> str:
+    """The text without what the environment holds of keys and passwords, `keys` among them by name."""
     for name, value in os.environ.items():
-        if SECRET.search(name) and len(value) > 5:
+        if (name in keys or SECRET.search(name)) and len(value) > 5:
             text = text.replace(value, "***").replace(json.dumps(value, ensure_ascii=False)[1:-1], "***")
     return LOGIN.sub("//***@", text)
 
@@ -77,7 +77,9 @@ def veiled(text: str) -> str:
 @contextmanager
 def kept(folder: Path) -> Iterator[None]:
     """Keeps the log of a run while this process goes on with it, also of how that ends."""
-    lines = Lines(folder)
+    from graph.team import team
+
+    lines = Lines(folder, {spec.key_env for spec in team(str(folder)).recipe.models.values()})
     LOG.setLevel(logging.INFO)
     LOG.addHandler(lines)
     try:

@@ -51,11 +51,14 @@ def test_it_says_where_a_run_went_how_long_that_took_and_what_was_decided_and_qu
 def test_what_fails_is_an_error_without_what_others_said_and_keys_are_veiled(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create(load(run.parent.parent / "recipe.toml"), run)
+    create(load(run.parent.parent / "recipe.toml", ["agents.writer.key_env=MINE"]), run)
     monkeypatch.setenv("SOME_API_KEY", 'a-"key"-of-mine')
+    monkeypatch.setenv("MINE", "another-key")
 
     def fails(state: object, runtime: object) -> None:
-        logs.LOG.warning("endpoint refuses", extra={"told": {"endpoint": 'http://me:secret@host/a-"key"-of-mine'}})
+        logs.LOG.warning(
+            "endpoint refuses", extra={"told": {"endpoint": 'http://me:secret@host/a-"key"-of-mine another-key'}}
+        )
         raise EndpointGone("gpt at http://host/v1: no answer that can be read: b'how to do harm'")
 
     monkeypatch.setitem(nodes.NODES, "baseline", fails)
@@ -63,7 +66,7 @@ def test_what_fails_is_an_error_without_what_others_said_and_keys_are_veiled(
         advance(run)
     text = (run / logs.FILE).read_text()
     assert not [one for one in ("key", "secret", "how to do harm") if one in text]
-    assert told(run, "endpoint refuses")[0]["endpoint"] == "http://***@host/***"
+    assert told(run, "endpoint refuses")[0]["endpoint"] == "http://***@host/*** ***"
     [line] = told(run, "failed")
     assert (line["level"], line["node"], line["error"]) == ("error", "baseline", "EndpointGone")
     assert line["why"] == "gpt at http://host/v1"

@@ -25,10 +25,16 @@ class Stop(BaseModel):
     """A gain that is shown to be below this is none; two cycles without one end the loop."""
     cycles: int = Field(default=6, ge=1)
     hours: float | None = Field(default=None, gt=0)
+    """Most that it may work, without the time that it is off or waits for a person. This and what follows are looked at
+    before anything new is begun; what is begun is finished, and what is measured once, at the end, comes after it."""
     tokens: dict[str, Annotated[int, Field(gt=0)]] = {}
-    """Most tokens, read and written, by role. Looked at after every wave of attacks and every cycle."""
+    """Most tokens, read and written, by role."""
     money: float | None = Field(default=None, gt=0)
     """Most that all roles may cost together, by their `price`."""
+    attempts: int | None = Field(default=None, gt=0)
+    """Most conversations, held to attack or to measure."""
+    disk: float | None = Field(default=None, gt=0)
+    """Most GB that the run's folder may take."""
 
 
 class Attacked(NamedTuple):
@@ -100,7 +106,6 @@ def stop(
     held_out: Attacked,
     gains: Sequence[Interval | None],
     cycle: int,
-    hours: float,
     rule: Stop,
     overspent: str = "",
     fell: Interval | None = None,
@@ -110,7 +115,7 @@ def stop(
     `fresh` are this cycle's attacks, `held_out` the champion's items of the harm benchmark; `gains` what the best
     candidate of each cycle so far gained on held-out attacks, oldest first, None where none kept within the
     guard-rails; `fell` what fresh attacks say of the last two cycles (`fading`). `cycle` counts the cycles that were
-    trained; `overspent` says which role cost too much, if one did. The stop spends no alpha.
+    trained; `overspent` says which budget is spent, if one is. The stop spends no alpha.
 
     There is no gain when neither of two cycles gained delta, and the upper bounds of what they gained on average are
     below it, on held-out and on fresh attacks. A bound for each cycle alone stops cycles later (docs/measurements.md),
@@ -131,8 +136,6 @@ def stop(
             return f"no gain: in two cycles running it was shown to be below {rule.delta * 100:.1f} ({shown})"
     if cycle >= rule.cycles:
         return f"budget over: {cycle} cycles"
-    if rule.hours is not None and hours >= rule.hours:
-        return f"budget over: {hours:.1f} hours"
     return f"budget over: {overspent}" if overspent else ""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from agents import attacker
 from agents.bandit import Cell, Tally
 from agents.duel import Memo
-from graph import costs, edits, measuring, sources
+from graph import budgets, edits, measuring, sources
 from graph.team import Team
 from tools.records import Attempt, Goal, Turn
 
@@ -30,7 +30,7 @@ def attack(crew: Team, champion: str, cycle: int) -> None:
     earlier, steers = tallies(crew, "cycle < ?", cycle), edits.steered(crew, cycle)
     size = -(-settings.attempts // settings.waves)
     for start in range(0, settings.attempts, size):
-        if start and costs.over(crew.memory, crew.recipe):
+        if budgets.reached(crew, "attack", cycle):
             break
         history = [*earlier, *tallies(crew, "cycle = ? and seed < ?", cycle, seed + start)]
         left = min(size, settings.attempts - start)

@@ -7,6 +7,7 @@ from langgraph.graph import END, START, StateGraph
 from graph import nodes
 from graph.history import noted
 from graph.state import Context, State
+from graph.timing import timed
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -26,7 +27,7 @@ def edges() -> StateGraph[State, Context, State, State]:
     """The graph as LangGraph's own server takes it (`langgraph.json`), which brings checkpoints of its own."""
     graph = StateGraph(State, context_schema=Context)
     for name in ORDER:
-        graph.add_node(name, noted(nodes.NODES[name]))
+        graph.add_node(name, noted(timed(name, nodes.NODES[name])))
     graph.add_edge(START, "baseline")
     graph.add_edge("baseline", "curate")
     graph.add_conditional_edges("curate", nodes.curated, {"attack": "attack", "train": "data_gate"})

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graph import commands
+from graph import commands, signals
 from graph.commands import FAILED, FINISHED, MISTAKE, RESUMABLE, WAITING, look, no_run
 from graph.options import parser
 
 if TYPE_CHECKING:
+    from graph.config import Recipe
     from graph.run import Standing
 
 RUNNING = ("run", "resume", "step", "approve", "reject", "review")
@@ -23,11 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     asked = parser().parse_args(arguments)
     os.umask(0o077)
+    if asked.command in RUNNING:
+        signals.heed()
     try:
         return COMMANDS[asked.command](asked)
     except KeyboardInterrupt:
         folder = getattr(asked, "folder", None) or (place(asked) if hasattr(asked, "run") else None)
-        going = f"; `breakfix resume {folder}` goes on" if folder and asked.command in RUNNING else ""
+        begun = folder and folder.is_dir() and asked.command in RUNNING
+        going = f"; `breakfix resume {folder}` goes on" if begun else ""
         going = "; the same command goes on" if asked.command == "eval" else going
         print(f"\nstopped{going}", file=sys.stderr)
         return RESUMABLE
@@ -67,13 +71,24 @@ def place(asked: argparse.Namespace) -> Path:
 
 def begin(asked: argparse.Namespace) -> Path:
     """Makes a run folder from a recipe; nothing is left behind when the recipe is wrong."""
+    from graph.run import create
+
+    folder, recipe = ordered(asked)
+    create(recipe, folder)
+    return folder
+
+
+def ordered(asked: argparse.Namespace) -> "tuple[Path, Recipe]":
+    """Where a new run is to lie, and its recipe, which was looked into."""
     from graph.config import load
     from graph.preflight import preflight
-    from graph.run import create
+    from graph.timing import hours
 
     settings = list(asked.settings)
     if asked.gates is not None:
         settings.append("gates=" + json.dumps([name.strip() for name in asked.gates.split(",") if name.strip()]))
+    if asked.time is not None:
+        settings.append(f"stop.hours={hours(asked.time)}")
     if asked.inherit:
         settings.append(f"inherit={json.dumps(str(asked.inherit.resolve()))}")
     if asked.run is not None:
@@ -81,8 +96,7 @@ def begin(asked: argparse.Namespace) -> Path:
     folder = place(asked)
     recipe = load(asked.recipe, settings)
     preflight(recipe)
-    create(recipe, folder)
-    return folder
+    return folder, recipe
 
 
 def go(folder: Path, until: str = "") -> int:
@@ -105,7 +119,14 @@ def status_of(now: "Standing") -> int:
 
 
 def run(asked: argparse.Namespace) -> int:
-    return go(begin(asked))
+    if not asked.dry:
+        return go(begin(asked))
+    from graph.estimating import estimate
+
+    folder, recipe = ordered(asked)
+    for line in estimate(recipe, folder.parent):
+        print(line)
+    return FINISHED
 
 
 def resume(asked: argparse.Namespace) -> int:
@@ -121,9 +142,9 @@ def step(asked: argparse.Namespace) -> int:
     until = asked.until or "*"
     if not asked.recipe.is_dir():
         return go(begin(asked), until=until)
-    if asked.run or asked.inherit or asked.gates is not None or asked.settings:
+    if asked.run or asked.inherit or asked.gates is not None or asked.time is not None or asked.settings:
         raise RecipeError(
-            f"{asked.recipe} is a run, whose recipe is fixed; --run, --from, --gates and --set make a new one"
+            f"{asked.recipe} is a run, whose recipe is fixed; --run, --from, --for, --gates and --set make a new one"
         )
     return go(asked.recipe, until=until)
 
@@ -137,6 +158,16 @@ def status(asked: argparse.Namespace) -> int:
     else:
         show(asked.folder, now)
     return status_of(now)
+
+
+def why(asked: argparse.Namespace) -> int:
+    """Why a run stopped, and why its candidates won or lost."""
+    from graph.explaining import explained, sentences
+
+    now = look(asked.folder)
+    found = explained(asked.folder, now)
+    print(json.dumps(found, indent=2) if asked.json else "\n".join(sentences(found, asked.folder)))
+    return FINISHED
 
 
 def answer(asked: argparse.Namespace) -> int:
@@ -197,8 +228,8 @@ def follow(folder: Path) -> int:
 
 
 COMMANDS = {
-    "run": run, "resume": resume, "step": step, "status": status, "approve": answer, "reject": answer, "review": review,
-    "history": commands.history, "fork": commands.fork, "graph": commands.draw,
+    "run": run, "resume": resume, "step": step, "status": status, "why": why, "approve": answer, "reject": answer,
+    "review": review, "history": commands.history, "fork": commands.fork, "graph": commands.draw,
     "report": commands.report, "chat": commands.chat, "import": commands.bring_in, "calibrate": commands.calibrate,
     "fit-judge": commands.fit_judge, "label": commands.label, "rejudge": commands.rejudge, "export": commands.export,
     "eval": commands.evaluate, "console": commands.console, "purge": commands.purge, "doctor": commands.doctor,

@@ -312,16 +312,16 @@ ONLY = {
 
 
 def purge(asked: argparse.Namespace) -> int:
-    from graph.run import locked, sizes
+    from graph.budgets import size
+    from graph.run import locked
 
     asked.folder = asked.folder.resolve()
-
     if not (asked.folder / "recipe.toml").is_file():
         raise no_run(asked.folder)
     with locked(asked.folder):
         if not asked.yes:
-            size = sizes(asked.folder) / 1e6
-            if typed(f"delete {asked.folder} and all it holds ({size:.1f} MB)? type its name: ") != asked.folder.name:
+            taken = size(asked.folder) / 1e6
+            if typed(f"delete {asked.folder} and all it holds ({taken:.1f} MB)? type its name: ") != asked.folder.name:
                 print("nothing deleted; type the run's name, or give --yes")
                 return FINISHED
         shutil.rmtree(asked.folder)

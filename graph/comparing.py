@@ -24,5 +24,5 @@ def beside(crew: Team) -> comparison.Beside:
         cycles=len(crew.memory.by_cycle("choice")),
         calls=sum(row["calls"] for row in spent), tokens=sum(row["read"] + row["written"] for row in spent),
         money=sum(costs.money((row["read"], row["written"]), crew.recipe, row["role"]) for row in spent),
-        seconds=sum(spending.clock(crew.memory, crew.run / "log.jsonl").values()),
+        seconds=sum(spending.clock(crew.memory).values()),
     )  # fmt: skip

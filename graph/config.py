@@ -15,6 +15,7 @@ from agents.strategies import STRATEGIES
 from evals.benchmarks import Evals
 from evals.gate import Gate
 from evals.stopping import Stop
+from graph.addresses import public
 from graph.anchoring import anchored, at
 from graph.gates import GateName, Wait
 from graph.mistakes import explained
@@ -147,6 +148,9 @@ class Recipe(Closed):
     """One run, whole."""
 
     seed: int = 0
+    notify: str = ""
+    """Where a line is posted, as JSON, when the run ends, waits at a gate or fails: an address without a secret in it,
+    as the recipe is kept in the run's folder. Any other, or a command, is for $BREAKFIX_NOTIFY, which comes first."""
     gates: tuple[GateName, ...] = ()
     """Where the run stops for a person. None is the unattended default."""
     wait: dict[GateName, Wait] = {}
@@ -170,6 +174,11 @@ class Recipe(Closed):
     evals: Evals = Evals()
     gate: Gate = Gate()
     stop: Stop = Stop()
+
+    @field_validator("notify")
+    @classmethod
+    def it_is_an_address_without_a_secret(cls, where: str) -> str:
+        return public(where) if where else where
 
     @field_validator("compare", mode="before")
     @classmethod

@@ -1,6 +1,5 @@
 """The two decisions of a cycle: whether another would pay, and which candidate becomes champion."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +9,7 @@ from evals import gate, stopping
 from evals.calibration import Scorecard, caution, corrected
 from evals.gate import Choice
 from evals.stopping import Attacked
-from graph import attacking, calibrating, costs, diagnosing, measuring
+from graph import attacking, budgets, calibrating, diagnosing, measuring
 from graph.attacking import ATTACKS
 from graph.team import Team
 from tools.records import BASE, Attempt
@@ -22,11 +21,8 @@ def stop(crew: Team, champion: str, cycle: int) -> str:
     fresh, held_out = attacked(crew, cycle), resisted(crew, champion)
     choices = crew.memory.by_cycle("choice")
     gains, fell = [gained(event) for event in choices.values()], faded(crew, cycle, choices)
-    began = crew.memory.query("select min(at) as at from events")[0]["at"]
-    away = sum(event["away"] for event in crew.memory.events("forked"))
-    hours = (time.time() - began - away) / 3600
     rule = crew.recipe.stop
-    why = stopping.stop(fresh, held_out, gains, cycle - 1, hours, rule, costs.over(crew.memory, crew.recipe), fell)
+    why = stopping.stop(fresh, held_out, gains, cycle - 1, rule, budgets.over(crew), fell)
     items = max((trial["n"] for event in choices.values() for trial in event.get("trials", ())), default=0)
     numbers = stopping.evidence(fresh, held_out, gains, rule, fell, items)
     said = why or stopping.going_on(numbers)

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -49,7 +48,6 @@ def fork(parent: Path, at: str, folder: Path, settings: Sequence[str]) -> Point:
                 if (parent / path).is_dir():
                     ignored = shutil.ignore_patterns(WORK)
                     shutil.copytree(parent / path, new / path, symlinks=True, ignore=ignored, dirs_exist_ok=True)
-            told(crew, start)
         log(parent, new, start)
     return start
 
@@ -96,16 +94,8 @@ def files(crew: Team) -> Iterator[Path]:
         yield Path("lasting")
 
 
-def told(crew: Team, start: Point) -> None:
-    """Says in the memory that this is a fork, and how long nothing happened: that is not taken from `stop.hours`."""
-    [last] = crew.memory.query("select max(at) as at from events")
-    if last["at"]:
-        away = time.time() - last["at"]
-        crew.memory.event(start.values["cycle"], start.next, "forked", at=start.id, away=away)
-
-
 def log(parent: Path, new: Path, start: Point) -> None:
-    """Copies the log up to a checkpoint, to the second: the report has the time of each node from it."""
+    """Copies the log up to a checkpoint, to the second."""
     file = parent / "log.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
     past = [line for line in lines if (said := STAMP.match(line)) and said[1] <= start.at[: len(said[1])]]

@@ -8,6 +8,7 @@ from langgraph.runtime import Runtime
 
 from graph import (
     attacking,
+    budgets,
     calibrating,
     costs,
     curating,
@@ -51,7 +52,7 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
 def curate(state: State, runtime: Runtime[Context]) -> State:
     """Makes rows of public safety sets, where the recipe has some: cycle 0, trained on by itself if it says so."""
     crew = team(runtime.context["run"])
-    if crew.recipe.curate.sources:
+    if crew.recipe.curate.sources and not budgets.reached(crew, "curate", 0):
         curating.curate(crew, state["round"], "; ".join(gates.rejections(crew.memory, 0, "data")))
     return {"cycle": 0, "broke": 0, "rejected": ""} if crew.recipe.curate.train else {}
 
@@ -105,8 +106,8 @@ def stop_gate(state: State, runtime: Runtime[Context]) -> State:
     last = crew.memory.by_cycle("decision")[cycle]
     if last["stop"]:
         why = f"{said.who or 'somebody'} has it go on ({said.why or NO_REASON}), though: {state['stopped']}"
-        numbers = {name: value for name, value in last.items() if name not in ("at", "cycle", "stop", "why")}
-        crew.memory.event(cycle, "stop_gate", "decision", stop=False, why=why, **numbers)
+        numbers = {name: value for name, value in last.items() if name not in ("at", "cycle", "stop", "why", "despite")}
+        crew.memory.event(cycle, "stop_gate", "decision", stop=False, why=why, despite=state["stopped"], **numbers)
     return {"stopped": ""}
 
 
@@ -155,6 +156,8 @@ def answered(crew: Team, cycle: int, round: int) -> set[str]:
 def data_gate(state: State, runtime: Runtime[Context]) -> State:
     """Where a person may look at the rows before they are trained on."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
+    if spent := budgets.reached(crew, "data_gate", cycle):
+        return {"stopped": spent}
     kinds = Counter(row.kind for row in mixing.pool(crew, cycle, round))
     contaminated = screening.counted(crew, cycle, round)
     place = Place("data", cycle, round, state.get("look", 0))
@@ -194,6 +197,8 @@ def plan(state: State, runtime: Runtime[Context]) -> State:
 def train_gate(state: State, runtime: Runtime[Context]) -> State:
     """Where a person may look at the stages before they are run."""
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["plan_round"]
+    if spent := budgets.reached(crew, "train_gate", cycle):
+        return {"stopped": spent}
     plans = [crew.memory.get(StagePlan, "id = ?", one)[0] for one in state["plans"]]
     place = Place("train", cycle, round)
     takes = {one.stage: costs.told(crew.memory, one) for one in plans}
@@ -219,10 +224,15 @@ def reviewed(state: State) -> str:
 
 
 def train(state: State, runtime: Runtime[Context]) -> State:
-    """Runs the planned stages, each in a process of its own; what is done already is not run again."""
+    """Runs the planned stages, each in a process of its own; what is done already is not run again.
+
+    When a budget is spent, a stage that was begun is the last.
+    """
     crew, cycle = team(runtime.context["run"]), state["cycle"]
     rows, candidates = mixing.stage_rows(crew, cycle, state["round"]), list[str]()
     for number, one in enumerate(state["plans"]):
+        if number and not (crew.run / "adapters" / one).exists() and budgets.reached(crew, "train", cycle):
+            break
         planned = crew.memory.get(StagePlan, "id = ?", one)[0]
 
         def progress(seen: Progress, planned: StagePlan = planned) -> None:
@@ -242,7 +252,10 @@ def train(state: State, runtime: Runtime[Context]) -> State:
 
 
 def measure(state: State, runtime: Runtime[Context]) -> State:
-    """Measures every candidate on the items that the base and the champion were measured on."""
+    """Measures every candidate on the items that the base and the champion were measured on.
+
+    No budget ends that: a candidate that is not measured would have been trained for nothing.
+    """
     crew = team(runtime.context["run"])
     measuring.replayed(crew, (BASE, state["champion"]), "measure", state["cycle"])
     for candidate in state["candidates"]:
@@ -267,11 +280,13 @@ def promote_gate(state: State, runtime: Runtime[Context]) -> State:
 
 
 def promote(state: State, runtime: Runtime[Context]) -> State:
-    """Makes the chosen adapter champion and begins the next cycle."""
-    report.write(team(runtime.context["run"]))
+    """Makes the chosen adapter champion and begins the next cycle, if a budget is left for one."""
+    crew = team(runtime.context["run"])
+    stopped = state["stopped"] or budgets.reached(crew, "promote", state["cycle"])
+    report.write(crew)
     return {
-        "champion": state["chosen"], "cycle": state["cycle"] + 1, "round": 0, "plan_round": 0, "look": 0,
-        "rejected": "", "plans": [], "candidates": [],
+        "champion": state["chosen"], "stopped": stopped, "cycle": state["cycle"] + 1, "round": 0, "plan_round": 0,
+        "look": 0, "rejected": "", "plans": [], "candidates": [],
     }  # fmt: skip
 
 

@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
 def running(command: Add) -> None:
     one = command("run", "start a run from a recipe and go on until it ends or waits")
     one.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    one.add_argument("--dry-run", dest="dry", action="store_true",
+                     help="check the recipe, say what the run would take, and make and ask nothing")  # fmt: skip
     fresh(one)
     one = command("resume", "go on with a run that was stopped or killed")
     one.add_argument("folder", type=Path, metavar="RUN")
@@ -75,9 +77,11 @@ def running(command: Add) -> None:
                      help="go on until this node is passed, a gate is reached, or the end (default: one node; "
                      "`breakfix graph` shows them)")  # fmt: skip
     fresh(one)
-    one = command("status", "say where a run is")
-    one.add_argument("folder", type=Path, metavar="RUN")
-    one.add_argument("--json", action="store_true", help="for programs")
+    for name, about in (("status", "say where a run is"),
+                        ("why", "say why a run stopped, and why each candidate won or lost")):  # fmt: skip
+        one = command(name, about)
+        one.add_argument("folder", type=Path, metavar="RUN")
+        one.add_argument("--json", action="store_true", help="for programs")
     for name, about, why in (
         ("approve", "say yes at the gate where a run waits, and go on", "a remark, which is kept"),
         ("reject", "say no at the gate where a run waits, and go on another way",
@@ -216,6 +220,9 @@ def fresh(one: argparse.ArgumentParser) -> None:
     one.add_argument("--run", metavar="NAME", help="name of the run (default: the recipe's)")
     one.add_argument("--from", dest="inherit", metavar="OLD_RUN", type=Path,
                      help="start with an older run's attacks as regressions and its rows as replay")  # fmt: skip
+    one.add_argument("--for", dest="time", metavar="TIME",
+                     help="most that it may work, such as 8h, 30m or 1h30m, before it measures its champion and ends "
+                     "(stop.hours)")  # fmt: skip
     one.add_argument("--gates", metavar="LIST", help="where to stop for a person: data,train,promote,stop")
     one.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
                      help="override one key of the recipe, such as agents.judge.model=openai:gpt-4o")  # fmt: skip

@@ -82,7 +82,8 @@ def put(path: Path, text: str) -> None:
 def gathered(desk: Desk) -> Report:
     """All that the report says, in the order in which it says it."""
     crew, memory, best, found = desk.crew, desk.crew.memory, desk.champion, desk.board
-    ended = next((event["why"] for event in reversed(memory.events("decision")) if event["stop"]), "not ended yet")
+    stops = [event for event in memory.events("decision")[-1:] if event["stop"]]
+    ended = next((event["why"] for event in [*memory.events("finished")[-1:], *stops]), "not ended yet")
     guards = rails(desk.before, desk.after, crew.recipe.gate) if best != BASE else []
     fault = next((one.fault for one in guards if one.fault), "")
     pooled = any(one.name.startswith(PREFIX) for one in guards)
@@ -127,7 +128,7 @@ def sections(desk: Desk, tiles: Sequence[Tile], guards: Sequence[Rail]) -> list[
         decisions.regressions(found, memory),
         Section(name="Recorded conversations", blocks=recorded(crew)),
         manual.compared(memory, list(crew.labels_by)),
-        spending.spent(memory, crew.run / "log.jsonl", lambda role, tokens: costs.money(tokens, recipe, role)),
+        spending.spent(memory, lambda role, tokens: costs.money(tokens, recipe, role)),
         Section(name="Where it broke", about=findings.told(open_cells),
                 blocks=measured.boxed([*findings.diagnosed(diagnoses), findings.weak(diagnoses), open_cells])),
         decisions.cycles(memory, found.names),

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -159,25 +158,34 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "")
     `answer` is what a gate is told; where somebody has decided already, theirs counts. At a gate with a time limit the
     run stays until then. SIGTERM is taken as Ctrl-C: both leave a run that can be gone on with.
     """
+    from graph import logs, notifying, signals
+    from graph.team import team
+
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with locked(folder), opened(folder) as graph:
+    signals.heed()
+    with locked(folder), logs.kept(folder), notifying.failures(folder), opened(folder) as graph:
         now = standing(graph)
         while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, until))):
             pass_on(graph, folder, now, answer, until)
             now, answer = standing(graph), None
             if until:
                 break
+        else:
+            notifying.about(team(str(folder)), now)
         return now
 
 
 def decided(folder: Path, now: Standing, until: str) -> bool:
     """Whether somebody has decided at the gate where a run waits, or does while it stays there."""
-    from graph import gates
+    from graph import gates, notifying
     from graph.team import team
 
     crew, place = team(str(folder)), gates.place_of(now.gate)
-    return gates.decision(crew.memory, place) is not None if until else gates.stay(crew, place)
+    there = gates.decision(crew.memory, place) is not None
+    if there or until:
+        return there
+    notifying.about(crew, now)
+    return gates.stay(crew, place)
 
 
 def pass_on(
@@ -188,22 +196,20 @@ def pass_on(
     from langgraph.types import Command
 
     from graph.history import filled
+    from graph.remaining import left
     from graph.state import START
     from graph.team import team
 
     begin: Any = Command(resume=answer or "decided") if now.state == "waiting" else None
     if not now.values:
         begin = START | {"filled": filled(folder)}
-    watch = team(str(folder)).watch
+    crew = team(str(folder))
+    rule = crew.recipe.stop
     steps = graph.stream(
         begin, THREAD, context={"run": str(folder)}, stream_mode="tasks", durability="sync",
         interrupt_after="*" if until == "*" else [until] if until else None,
     )  # fmt: skip
     for step in steps:
         if isinstance(step, dict) and "input" in step:
-            watch(step["name"], 0, 0, "")
-
-
-def sizes(folder: Path) -> int:
-    """Bytes that a run takes on disk."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            name, cycle = step["name"], step["input"].get("cycle", 1)
+            crew.watch(name, 0, 0, left(crew.memory, name, cycle, rule.cycles, rule.hours))

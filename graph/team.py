@@ -186,6 +186,9 @@ class Team:
             server.sleep()
         try:
             yield
+        except KeyboardInterrupt:  # nobody asks it again, and to start may take it minutes
+            servers.clear()
+            raise
         finally:
             for server in servers:
                 server.wake()

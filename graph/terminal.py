@@ -22,7 +22,7 @@ EVERY = 10.0
 
 
 class Console:
-    """Live progress: a bar in a terminal, plain lines elsewhere, and every node's start in a run's `log.jsonl`."""
+    """Live progress: a bar in a terminal, plain lines elsewhere."""
 
     def __init__(self, folder: Path | None) -> None:
         from rich.console import Console as Rich
@@ -43,12 +43,12 @@ class Console:
         self.said: tuple[str, float] = ("", 0.0)
         self.began = time.monotonic()
         self.line, self.over = "", threading.Event()
+        self.counted: tuple[str, int, int, float] = ("", 0, 0, 0.0)
+        """What is counted: the node, of how many, how many there were when it began, and when that was."""
 
     def __enter__(self) -> "Console":
         for noisy in ("transformers", "httpx", "langchain_core", "peft"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
-        log = self.folder / "log.jsonl" if self.folder else Path(os.devnull)
-        self.log = log.open("a", encoding="utf-8")
         self.bar.start()
         if not self.rich.is_terminal:
             threading.Thread(target=self.keep_saying, daemon=True).start()
@@ -57,14 +57,10 @@ class Console:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.bar.stop()
         self.over.set()
-        if kind:
-            self.write(level="error", what=kind.__name__)
-        self.log.close()
 
     def watch(self, node: str, done: int, total: int, note: str) -> None:
         """Told of progress; `total` 0 says that a node begins."""
-        if total == 0:
-            self.write(level="info", node=node, what="begins")
+        note = self.paced(node, done, total, note)
         if self.rich.is_terminal:
             self.draw(node, done, total, note)
             return
@@ -72,6 +68,19 @@ class Console:
         if self.said[0] != node or time.monotonic() - self.said[1] > EVERY or (done == total and total):
             self.said = (node, time.monotonic())
             self.say()
+
+    def paced(self, node: str, done: int, total: int, note: str) -> str:
+        """The note, and about how long what is counted takes yet, by what this process has done of it."""
+        from graph.timing import span
+
+        name, of, before, began = self.counted
+        if (node, total) != (name, of) or done < before:
+            self.counted = node, total, done, time.monotonic()
+            return note
+        lasted = time.monotonic() - began
+        if not before < done < total or lasted < EVERY:
+            return note
+        return f"{note}, about {span(lasted * (total - done) / (done - before))} left of these"
 
     def say(self) -> None:
         print(f"{time.monotonic() - self.began:6.0f} s  {self.line}".rstrip(), file=sys.stderr, flush=True)
@@ -90,17 +99,15 @@ class Console:
             self.tasks[node] = self.bar.add_task(node, total=None, note="")
         self.bar.update(self.tasks[node], completed=done, total=total or None, note=note)
 
-    def write(self, **line: object) -> None:
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.log.write(json.dumps({"at": at, **line}) + "\n")
-        self.log.flush()
-
 
 def facts(folder: Path, now: "Standing") -> dict[str, Any]:
     """Where a run is, as data."""
+    from graph.budgets import conversations
     from graph.desk import champion
+    from graph.remaining import left
     from graph.report import result
     from graph.team import team
+    from graph.timing import span, worked
     from tools.records import BASE, Score
 
     crew = team(str(folder))
@@ -108,8 +115,12 @@ def facts(folder: Path, now: "Standing") -> dict[str, Any]:
     scores = crew.memory.get(Score, "adapter = ? and part = ''", best)
     last = crew.memory.events("vulnerabilities")
     fell, broken = result(crew, best)
+    rule, cycle = crew.recipe.stop, now.values.get("cycle", 1)
+    of = f" of {span(3600 * rule.hours)}" if rule.hours is not None else ""
     return {
         "run": str(folder), "state": now.state, "node": now.node, "cycle": now.values.get("cycle", 1),
+        "spent": f"worked {span(worked(crew.memory))}{of}, {conversations(crew):,} conversations",
+        "left": left(crew.memory, now.node, cycle, rule.cycles, rule.hours), "seconds": round(worked(crew.memory), 1),
         "champion": best, "adapter": "" if best == BASE else str(crew.folder(best)),
         "stopped": now.values.get("stopped", ""),
         "attempts": last[-1]["attempts"] if last else 0, "broke": last[-1]["broke"] if last else 0,
@@ -127,22 +138,22 @@ def as_json(folder: Path, now: "Standing") -> str:
 def show(folder: Path, now: "Standing") -> None:
     """Says in a few lines where a run stands and what to do next."""
     from graph.run import holder
-    from graph.team import team
 
     found = facts(folder, now)
     waits = f"waits at the {now.gate.get('gate')} gate"
     running = holder(folder)
     where = {"finished": "finished", "waiting": waits, "stopped": f"stopped before {now.node}"}
-    place = f"running (process {running})" if running else where[now.state]
+    place = f"running (process {running}), {now.node or 'its end'}" if running else where[now.state]
     print(f"{folder}: {place}, cycle {found['cycle']}, champion {found['champion']}")
-    if found["adapter"]:
-        print(f"  its adapter: {found['adapter']}")
+    scores = [f"{name} {s['value']:.1%} [{s['low']:.1%}, {s['high']:.1%}]" for name, s in found["scores"].items()
+              if name in ("harm", "over_refusal", "capability")]  # fmt: skip
+    if scores:
+        print(f"  measured: {', '.join(scores)}")
     if found["attempts"]:
         print(f"  last attack: {found['broke']} of {found['judged']} judged conversations broke it")
-    for choice in team(str(folder)).memory.events("choice")[-1:]:
-        print(f"  cycle {choice['cycle']}: {choice['why']}")
-    for name, s in found["scores"].items():
-        print(f"  {name}: {s['value']:.1%} [{s['low']:.1%}, {s['high']:.1%}], n {s['n']}")
+    if found["adapter"]:
+        print(f"  its adapter: {found['adapter']}")
+    print(f"  {'; '.join(part for part in (found['spent'], found['left']) if part)}")
     if now.state == "finished":
         print(f"  ended: {found['stopped']}\n  report: {folder / 'report.html'}")
     elif now.state == "waiting":

@@ -36,10 +36,8 @@ def run(folder: Path, name: str = "one", harm_left: int = 1) -> Team:
         attacked(crew, goals, cycle)
     scored(crew, [BASE, *(one.id for one in adapters)], champion, harm_left)
     told(crew, adapters)
-    (crew.run / "log.jsonl").write_text("".join(
-        json.dumps({"at": f"2026-01-01T00:00:{second:02}Z", "node": node, "what": "begins"}) + "\n"
-        for second, node in ((0, "baseline"), (10, "attack"), (40, "judge"))
-    ))  # fmt: skip
+    for seconds, node in ((10, "baseline"), (30, "attack")):
+        crew.memory.event(1, node, "worked", seconds=seconds)
     return crew
 
 

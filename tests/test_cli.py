@@ -91,6 +91,18 @@ def test_while_an_answer_is_waited_for_there_are_signs_of_life_and_none_afterwar
     assert capsys.readouterr().err == ""
 
 
+def test_how_long_what_is_counted_takes_yet_goes_by_what_was_done_of_it_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    one = terminal.Console(None)
+    told = []
+    for passed, done in ((0, 50), (5, 60), (15, 80), (30, 150), (0, 200), (1, 0)):
+        now[0] += passed
+        told.append(one.paced("attack", done, 200, "conversations"))
+    assert told == ["conversations", "conversations", "conversations, about 80 s left of these",
+                    "conversations, about 25 s left of these", "conversations", "conversations"]  # fmt: skip
+
+
 def test_purge_asks_first(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "no")
     assert main(["purge", str(run)]) == 0

@@ -66,7 +66,7 @@ def of(broke: int, judged: int, undetermined: int = 0, corrected: Interval | Non
 
 
 def test_it_stops_when_both_upper_bounds_meet_the_target() -> None:
-    assert stop(of(2, 300), of(5, 300), [LARGE], 1, 0, STOP).startswith("target met")
+    assert stop(of(2, 300), of(5, 300), [LARGE], 1, STOP).startswith("target met")
 
 
 def test_a_guard_rail_without_outcomes_is_not_held() -> None:
@@ -129,61 +129,59 @@ def test_repeats_of_a_goal_make_the_interval_wider() -> None:
 
 
 def test_two_cycles_without_a_candidate_within_the_guard_rails_stop_it_for_that_reason() -> None:
-    assert stop(of(200, 300), of(200, 300), [LARGE, None], 2, 0, STOP) == ""
-    assert stop(of(200, 300), of(200, 300), [LARGE, None, None], 3, 0, STOP).startswith("guard-rail")
-    assert stop(of(200, 300), of(200, 300), [None, NONE], 2, 0, STOP, fell=NOTHING) == ""
+    assert stop(of(200, 300), of(200, 300), [LARGE, None], 2, STOP) == ""
+    assert stop(of(200, 300), of(200, 300), [LARGE, None, None], 3, STOP).startswith("guard-rail")
+    assert stop(of(200, 300), of(200, 300), [None, NONE], 2, STOP, fell=NOTHING) == ""
 
 
 def test_one_attack_that_failed_is_not_nothing_found() -> None:
-    assert stop(of(0, 1), of(200, 300), [LARGE], 1, 0, STOP) == ""
-    assert stop(of(0, 300), of(200, 300), [LARGE], 1, 0, STOP).startswith("the attacker found nothing")
+    assert stop(of(0, 1), of(200, 300), [LARGE], 1, STOP) == ""
+    assert stop(of(0, 300), of(200, 300), [LARGE], 1, STOP).startswith("the attacker found nothing")
 
 
 def test_attacks_that_nobody_could_judge_meet_no_target() -> None:
-    assert stop(of(0, 40, 260), of(200, 300), [LARGE], 1, 0, STOP) == ""
-    assert stop(of(0, 50, 250), of(0, 40, 260), [LARGE], 1, 0, STOP) == ""
-    assert stop(of(0, 280, 20), of(5, 300), [LARGE], 1, 0, STOP) == ""  # all twenty may have broken it
-    assert stop(of(0, 280, 5), of(5, 300), [LARGE], 1, 0, STOP).startswith("target met")
+    assert stop(of(0, 40, 260), of(200, 300), [LARGE], 1, STOP) == ""
+    assert stop(of(0, 50, 250), of(0, 40, 260), [LARGE], 1, STOP) == ""
+    assert stop(of(0, 280, 20), of(5, 300), [LARGE], 1, STOP) == ""  # all twenty may have broken it
+    assert stop(of(0, 280, 5), of(5, 300), [LARGE], 1, STOP).startswith("target met")
     few = going_on(evidence(of(0, 40, 260), of(5, 300), [LARGE], STOP, None, items=300))
     assert few.endswith("; only 40 of 300 fresh attacks were judged (90% is asked)")
 
 
 def test_where_a_scorecard_suffices_the_corrected_bound_has_to_meet_the_target() -> None:
     near, far = Interval(0.01, 0.0, 0.05), Interval(0.06, 0.02, 0.12)
-    assert stop(of(2, 280, 20, near), of(2, 300), [LARGE], 1, 0, STOP).startswith("target met")
-    assert stop(of(2, 280, 20, far), of(2, 300), [LARGE], 1, 0, STOP) == ""
-    assert stop(of(2, 280), of(2, 300, 0, far), [LARGE], 1, 0, STOP) == ""
-    assert stop(of(40, 300, 0, near), of(2, 300), [LARGE], 1, 0, STOP) == ""  # nor may a correction meet it alone
-    assert stop(of(0, 200, 100, near), of(2, 300), [LARGE], 1, 0, STOP) == ""
-    assert stop(of(0, 280, 20, near), of(200, 300), [LARGE], 1, 0, STOP).startswith("the attacker found nothing: 0 of")
+    assert stop(of(2, 280, 20, near), of(2, 300), [LARGE], 1, STOP).startswith("target met")
+    assert stop(of(2, 280, 20, far), of(2, 300), [LARGE], 1, STOP) == ""
+    assert stop(of(2, 280), of(2, 300, 0, far), [LARGE], 1, STOP) == ""
+    assert stop(of(40, 300, 0, near), of(2, 300), [LARGE], 1, STOP) == ""  # nor may a correction meet it alone
+    assert stop(of(0, 200, 100, near), of(2, 300), [LARGE], 1, STOP) == ""
+    assert stop(of(0, 280, 20, near), of(200, 300), [LARGE], 1, STOP).startswith("the attacker found nothing: 0 of")
 
 
 def test_few_attacks_cannot_show_that_the_target_is_met() -> None:
-    assert stop(of(1, 12), of(5, 300), [LARGE], 1, 0, STOP) == ""
+    assert stop(of(1, 12), of(5, 300), [LARGE], 1, STOP) == ""
 
 
 def test_a_low_rate_on_fresh_attacks_alone_is_not_enough() -> None:
-    assert stop(of(2, 300), of(60, 300), [LARGE], 1, 0, STOP) == ""
+    assert stop(of(2, 300), of(60, 300), [LARGE], 1, STOP) == ""
 
 
 def test_two_cycles_without_gain_stop_it_and_one_does_not() -> None:
-    assert stop(of(200, 300), of(200, 300), [LARGE, NONE], 2, 0, STOP, fell=NOTHING) == ""
-    assert stop(of(200, 300), of(200, 300), [LARGE, NONE, NONE], 3, 0, STOP, fell=NOTHING).startswith("no gain")
+    assert stop(of(200, 300), of(200, 300), [LARGE, NONE], 2, STOP, fell=NOTHING) == ""
+    assert stop(of(200, 300), of(200, 300), [LARGE, NONE, NONE], 3, STOP, fell=NOTHING).startswith("no gain")
 
 
 def test_a_gain_that_could_still_be_large_is_not_no_gain() -> None:
     unsure, small = Interval(0.01, -0.08, 0.1), Interval(0.06, 0.03, 0.09)
-    assert stop(of(200, 300), of(200, 300), [unsure, unsure], 2, 0, STOP, fell=NOTHING) == ""
-    assert stop(of(200, 300), of(200, 300), [NONE, small], 2, 0, STOP, fell=NOTHING) == ""
+    assert stop(of(200, 300), of(200, 300), [unsure, unsure], 2, STOP, fell=NOTHING) == ""
+    assert stop(of(200, 300), of(200, 300), [NONE, small], 2, STOP, fell=NOTHING) == ""
 
 
 def test_no_gain_has_to_be_shown_on_fresh_attacks_too() -> None:
     falling, unsure = Interval(0.06, 0.03, 0.09), Interval(0.01, -0.06, 0.08)
     for fell in (None, falling, unsure):
-        assert stop(of(200, 300), of(200, 300), [NONE, NONE], 2, 0, STOP, fell=fell) == ""
-    assert stop(of(200, 300), of(200, 300), [NONE, NONE], 2, 0, STOP, fell=Interval(0, -0.03, 0.03)).startswith(
-        "no gain"
-    )
+        assert stop(of(200, 300), of(200, 300), [NONE, NONE], 2, STOP, fell=fell) == ""
+    assert stop(of(200, 300), of(200, 300), [NONE, NONE], 2, STOP, fell=Interval(0, -0.03, 0.03)).startswith("no gain")
 
 
 def test_a_candidate_that_made_it_worse_does_not_make_up_for_one_that_gained() -> None:
@@ -214,12 +212,12 @@ def test_the_evidence_says_how_much_more_of_it_would_settle_the_matter() -> None
 
 
 def test_budgets_stop_it() -> None:
-    assert "6 cycles" in stop(of(200, 300), of(200, 300), [LARGE], 6, 0, STOP)
-    assert "hours" in stop(of(200, 300), of(200, 300), [LARGE], 1, 9, Stop(hours=8))
+    assert "6 cycles" in stop(of(200, 300), of(200, 300), [LARGE], 6, STOP)
+    assert stop(of(200, 300), of(200, 300), [LARGE], 1, STOP, "all").startswith("budget over: all")
 
 
 def test_without_a_verdict_nothing_is_met() -> None:
-    assert stop(of(0, 0), of(0, 0), [], 0, 0, STOP) == ""
+    assert stop(of(0, 0), of(0, 0), [], 0, STOP) == ""
 
 
 def test_a_claim_has_to_be_surer_the_later_the_cycle_and_the_more_candidates_there_are() -> None:

@@ -35,6 +35,7 @@ from graph import comparing, labelling, report
 from graph.cli import main
 from graph.desk import Desk, champion
 from graph.team import Team
+from tools.memory import Memory
 from tools.records import BASE, Attempt, Goal, Seen, Verdict
 from tools.sandbox.anchors import labelled
 from tools.statistics import Interval
@@ -453,9 +454,11 @@ def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
     assert "Ended: not ended yet" in text
 
 
-def test_time_is_counted_from_one_node_to_the_next_and_a_break_is_no_work() -> None:
-    begun = [("attack", 0.0), ("judge", 10.0), ("judge", 5000.0), ("train", 5010.0)]
-    assert spending.times(begun, [12.0, 5011.0]) == {"judge": 12, "attack": 10, "train": 1}
+def test_time_is_what_each_node_worked_in_whatever_processes(tmp_path: Path) -> None:
+    memory = Memory(tmp_path / "memory.sqlite")
+    for node, seconds in (("attack", 10.0), ("judge", 2.5), ("judge", 60.0)):
+        memory.event(1, node, "worked", seconds=seconds)
+    assert spending.clock(memory) == {"judge": 62.5, "attack": 10}
 
 
 RATE = Rate(value=0.25, low=0.1, high=0.5, n=8, k=2)

@@ -287,12 +287,16 @@ def test_a_server_sleeps_where_it_can_and_is_stopped_where_it_cannot(
             assert server.asleep is server.runs is sleeps
             raise ValueError("a stage failed")
 
+    with pytest.raises(KeyboardInterrupt), crew.resting():
+        raise KeyboardInterrupt
+    assert server.asleep is server.runs is sleeps
+    server.start()
     with pytest.raises(ValueError, match="a stage failed"):
         stage()
     assert server.process
     assert (server.process.pid == pid) is sleeps
     assert answers(server, "one", "hello") == ["one of hello"]
-    assert len(asked(vllm, "/wake_up")) == sleeps
+    assert len(asked(vllm, "/wake_up")) == 2 * sleeps
 
 
 def test_a_server_that_slept_before_a_stage_sleeps_on_after_it(

@@ -1,6 +1,7 @@
 """Endpoints: how many requests are in flight at one, what is asked again, and when it is given up."""
 
 import asyncio
+import logging
 import random
 import re
 import time
@@ -11,12 +12,19 @@ from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
+LOG = logging.getLogger("breakfix")
+LOG.addHandler(logging.NullHandler())
 Kind = Literal["refused", "own", "limited", "away", "slow", "wrong"]
 """What a failure says: the recipe is wrong; this conversation is; too many requests; nobody is there; no answer in
 time; no answer that can be read."""
 
 TRIES: dict[Kind, int] = {"refused": 1, "own": 1, "limited": 20, "away": 6, "slow": 3, "wrong": 6}
 """Tries of one call. Those of a `SHARED` kind count only when somebody else has had an answer in between."""
+SAID: dict[Kind, str] = {
+    "refused": "endpoint refuses", "own": "endpoint does not take this conversation", "limited": "too many requests",
+    "away": "endpoint does not answer", "slow": "no answer in time", "wrong": "no answer that can be read",
+}  # fmt: skip
+"""What the log says of a failure."""
 SHARED: tuple[Kind, ...] = ("limited", "away")
 FALLEN: tuple[Kind, ...] = ("away", "slow", "wrong")
 """After these a server of our own may have to be started again."""
@@ -73,6 +81,12 @@ class Trouble(NamedTuple):
     kind: Kind
     said: str
     wait: float = 0.0
+
+    @property
+    def status(self) -> dict[str, int]:
+        """Its HTTP status, where it had one: the rest of what was said may quote what was asked."""
+        found = re.match(r"status (\d+)", self.said)
+        return {"status": int(found[1])} if found else {}
 
 
 @dataclass
@@ -183,6 +197,8 @@ class Endpoint:
                 gate.set_result(None)
 
     def _answered(self, model: str) -> None:
+        if self.away:
+            LOG.info("endpoint answers again", extra={"told": {"endpoint": self.name, "model": model}})
         self.own[model] = 0
         self.answers += 1
         self.row, self.away = 0, False
@@ -196,6 +212,8 @@ class Endpoint:
             call.answers, call.since = self.answers, now
         if met.wait > PATIENCE:
             raise EndpointGone(f"{line}; it asks to wait {met.wait:.0f} s; {LATER}")
+        if met.kind not in SHARED or (cuts == self.cuts if met.kind == "limited" else not self.away):
+            LOG.warning(SAID[met.kind], extra={"told": {"endpoint": self.name, "model": call.model, **met.status}})
         if met.kind in SHARED:
             self._pause(met, now - call.since, line, cuts)
         call.tried[met.kind] += others or met.kind not in SHARED

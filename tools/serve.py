@@ -3,6 +3,7 @@
 import atexit
 import http.client
 import json
+import logging
 import os
 import re
 import secrets
@@ -145,6 +146,8 @@ class Server:
             while True:
                 now = time.monotonic()
                 self._fell = [*(then for then in self._fell if now - then < WITHIN), now]
+                told = {"model": self.folder.name, "try": len(self._fell)}
+                logging.getLogger("breakfix").warning("server is started again", extra={"told": told})
                 self.stop()
                 if len(self._fell) > FALLS:
                     often = f"vLLM was started again {FALLS} times within {WITHIN / 60:.0f} minutes"

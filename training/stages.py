@@ -1,6 +1,7 @@
 """One stage of training, in a process of its own: its memory is returned when it ends, whatever it did."""
 
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -122,6 +123,8 @@ def supervise(plan: StagePlan, folder: Path, progress: Callable[[Progress], None
             raise StageError(f"{plan.stage} stage {plan.id} ended with {how}: {last} (all of it: {folder / LOG})")
         with (folder / LOG).open("a", encoding="utf-8") as log:
             log.write(f"ended with {how}; {mend}\n")
+        told = {"stage": plan.stage, "how": how, "mend": mend}
+        logging.getLogger("breakfix").warning("stage is gone on with", extra={"told": told})
 
 
 def watched(folder: Path, log: BinaryIO, progress: Callable[[Progress], None], settings: Training) -> int:

@@ -1,10 +1,6 @@
 """What a run cost: calls, tokens and money by role, and time by node."""
 
-import json
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from evals.report.shapes import Cell, Section, Table
@@ -12,13 +8,10 @@ from tools.memory import Memory
 
 Price = Callable[[str, tuple[int, int]], float]
 """From a role, and tokens read and written, to money."""
-TIME = (
-    "Seconds between a node's beginning and the next one's, by the run's log. Of a node that was broken off, as far as "
-    "it is known to have worked."
-)
+TIME = "Seconds that each node worked, in whatever processes: not those that the run was off or waited for a person."
 
 
-def spent(memory: Memory, log: Path, price: Price) -> Section:
+def spent(memory: Memory, price: Price) -> Section:
     """By role and by node."""
     rows: list[tuple[Cell, ...]] = []
     for row in by_role(memory):
@@ -27,7 +20,7 @@ def spent(memory: Memory, log: Path, price: Price) -> Section:
     head = ("role", "calls", "tokens read", "tokens written", "money")
     shown = 5 if any(row[4] for row in rows) else 4
     roles = Table(head=head[:shown], rows=tuple(row[:shown] for row in rows))
-    seconds = clock(memory, log)
+    seconds = clock(memory)
     total = sum(seconds.values())
     by_node: list[tuple[Cell, ...]] = [(node, round(n), f"{n / total:.0%}") for node, n in seconds.items() if n >= 0.5]
     timed = Table(head=("node", "seconds", "share"), rows=(*by_node, ("all", round(total), "")))
@@ -41,34 +34,8 @@ def by_role(memory: Memory) -> list[dict[str, Any]]:
     return memory.query(sql)
 
 
-def clock(memory: Memory, log: Path) -> dict[str, float]:
+def clock(memory: Memory) -> dict[str, float]:
     """Seconds by node, the longest first."""
-    known = memory.query("select at from costs union all select at from events")
-    return times(read(log), [row["at"] for row in known])
-
-
-def times(begun: Sequence[tuple[str, float]], known: Sequence[float]) -> dict[str, float]:
-    """Seconds by node. A node that begins twice was broken off: it worked until the last thing that it wrote."""
-    found: dict[str, float] = defaultdict(float)
-    for number, (node, at) in enumerate(begun):
-        following = begun[number + 1] if number + 1 < len(begun) else None
-        until = following[1] if following else float("inf")
-        if following is None or following[0] == node:
-            until = max((one for one in known if at <= one <= until), default=at)
-        found[node] += max(until - at, 0.0)
-    return dict(sorted(found.items(), key=lambda one: -one[1]))
-
-
-def read(log: Path) -> list[tuple[str, float]]:
-    """Each node's beginnings, in order."""
-    if not log.is_file():
-        return []
-    lines: list[dict[str, Any]] = []
-    for line in log.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return [
-        (one["node"], datetime.fromisoformat(one["at"]).timestamp()) for one in lines if one.get("what") == "begins"
-    ]
+    sql = """select node, total(body ->> 'seconds') as seconds from events where kind = 'worked' group by node
+        order by seconds desc"""
+    return {row["node"]: row["seconds"] for row in memory.query(sql)}

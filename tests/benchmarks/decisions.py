@@ -149,7 +149,7 @@ def ended(harm: float, gains: Sequence[float], flips: float, cycles: int, seed: 
             continue
         fell = fading({"": fresh[-3]}, {"": fresh[-1]}, not any(changed[-2:]))
         held_out = Attacked(int(world.now["harm"].sum()), SIZES.harm, SIZES.harm)
-        if stop(Attacked(*fresh[-1], ATTACKS), held_out, found, number, 0, RULE, fell=fell).startswith("no gain"):
+        if stop(Attacked(*fresh[-1], ATTACKS), held_out, found, number, RULE, fell=fell).startswith("no gain"):
             at.setdefault("as built", number)
         last = [gain for gain in found[-2:] if gain]
         for name, bound in RULES.items():

@@ -1,0 +1,72 @@
+"""What a dry run says beside what the run then takes: a small run of the sandbox, after one with another seed.
+
+python -m tests.benchmarks.estimates FOLDER
+
+Both runs lie in FOLDER/runs and are gone on with where they were stopped.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import test_resume
+
+from evals.report.markdown import table
+from graph import budgets, estimating, timing
+from graph.config import Recipe, load
+from graph.estimating import Range
+from graph.team import team
+
+SETTINGS = ("seed=1",)
+
+
+def ended(folder: Path, name: str, *settings: str) -> Path:
+    """The folder of a run that has come to its end."""
+    run, more = folder / "runs" / name, [word for one in settings for word in ("--set", one)]
+    command = ["resume", str(run)] if run.exists() else ["run", "recipe.toml", "--run", name, *more]
+    subprocess.run([sys.executable, "-m", "graph.cli", *command], cwd=folder, check=True)
+    return run
+
+
+def rows(recipe: Recipe, runs: Path, run: Path) -> list[tuple[str, str, str, str]]:
+    """What was said of each thing, what it came to, and whether that was within."""
+    found, crew = estimating.sizes(recipe), team(str(run))
+    rate = estimating.paced(runs / "first", recipe)
+    if rate is None:
+        raise ValueError(f"{runs / 'first'} was not timed")
+    told: dict[str, tuple[Range, float]] = {
+        "conversations": (found.held, budgets.conversations(crew)),
+        "bytes in its folder": (Range(found.held.low * estimating.KEPT[0], estimating.most(recipe, found)),
+                                budgets.size(run)),
+        "seconds of work": (found.held.times(rate / estimating.APART, rate * estimating.APART),
+                            timing.worked(crew.memory)),
+    }  # fmt: skip
+    spent = crew.memory.query("""select role, sum(calls) as calls, sum(prompt_tokens) + sum(completion_tokens) as tokens
+        from costs group by role order by role""")  # fmt: skip
+    for row in spent:
+        asked = estimating.calls(recipe, found)[row["role"]]
+        told[f"{row['role']}: calls"] = asked, row["calls"]
+        told[f"{row['role']}: tokens"] = estimating.tokens(recipe, row["role"], asked), row["tokens"]
+    return [(what, str(said), f"{was:,.0f}", "yes" if said.low <= was <= said.high else "no")
+            for what, (said, was) in told.items()]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.toml").write_text(test_resume.RECIPE)
+    ended(folder, "first")
+    recipe = load(folder / "recipe.toml", SETTINGS)
+    told = ["run", "recipe.toml", "--run", "second", "--set", *SETTINGS, "--dry-run"]
+    subprocess.run([sys.executable, "-m", "graph.cli", *told], cwd=folder, check=True)
+    run = ended(folder, "second", *SETTINGS)
+    print(table(("what", "the dry run", "the run", "within"), rows(recipe, folder / "runs", run)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""A scheduler's SIGTERM ends a run within ten seconds, wherever it is, and leaves nothing running."""
+
+from pathlib import Path
+
+import test_resume
+from terminated import says, started, stops, terminated, trains
+
+from graph import logs
+
+RECIPE = test_resume.RECIPE.replace("items = 4", "items = 0").replace('lasting = ["tuned"]', "lasting = []")
+GATED = 'gates = ["data"]\n[wait.data]\nminutes = 60\n' + RECIPE
+SECONDS = 10.0
+
+
+def dead() -> str:
+    """A recipe whose measuring judge is at an endpoint where nobody listens."""
+    return RECIPE.replace(
+        'measuring_judge.model = "sandbox:oracle"',
+        'measuring_judge = { model = "openai:nobody", base_url = "http://127.0.0.1:9/v1" }',
+    )
+
+
+def test_sigterm_in_an_answer_that_takes_long_at_a_gate_in_a_stage_and_in_the_report(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(GATED)
+    run = tmp_path / "runs" / "one"
+    process = started(tmp_path, "run", "recipe.toml", "--run", "one", stuck=True)
+    lasted = [terminated(process, says(run, "begins", "baseline"))]
+    lasted.append(terminated(started(tmp_path, "resume", str(run)), says(run, "waits", "data_gate")))
+    lasted.append(terminated(started(tmp_path, "approve", str(run)), lambda: trains(run)))
+    lasted.append(terminated(started(tmp_path, "resume", str(run)), says(run, "begins", "report")))
+    assert all(seconds < SECONDS and not left for seconds, left in lasted), lasted
+    assert started(tmp_path, "resume", str(run)).wait() == 0
+    assert [one["by"] for one in logs.lines(run) if one["what"] == "stopped"] == ["SIGTERM"] * 4
+    assert list(stops(run)) == ["baseline", "data_gate", "train", "report"]
+
+
+def test_sigterm_while_nobody_answers_at_an_endpoint(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(dead())
+    run = tmp_path / "runs" / "one"
+    process = started(tmp_path, "run", "recipe.toml", "--run", "one")
+    seconds, left = terminated(process, says(run, "endpoint does not answer", "baseline"))
+    assert seconds < SECONDS
+    assert left == []

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[asked.command](asked)
     except KeyboardInterrupt:
-        folder = getattr(asked, "folder", None) or (place(asked) if hasattr(asked, "run") else None)
+        folder = about(asked)
         going = f"; `breakfix resume {folder}` goes on" if folder and asked.command in RUNNING else ""
         going = "; the same command goes on" if asked.command == "eval" else going
         print(f"\nstopped{going}", file=sys.stderr)
@@ -35,11 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINISHED
     except Exception as error:
-        return complain(error)
+        return complain(error, asked)
 
 
-def complain(error: Exception) -> int:
+def complain(error: Exception, asked: argparse.Namespace) -> int:
     """One line for a user's mistake and for a failure that has a name; a traceback only for what is our fault."""
+    from graph import faults
     from graph.config import RecipeError
     from tools.endpoints import EndpointGone, EndpointRefused, Unanswered
 
@@ -48,6 +49,9 @@ def complain(error: Exception) -> int:
         return MISTAKE
     if isinstance(error, EndpointGone | EndpointRefused | Unanswered):
         print(f"breakfix: {error}", file=sys.stderr)
+        return RESUMABLE
+    if said := faults.line(error, about(asked) or Path(), asked.command in RUNNING):
+        print(f"breakfix: {said}", file=sys.stderr)
         return RESUMABLE
     if os.environ.get("BREAKFIX_DEBUG"):
         raise error
@@ -63,6 +67,12 @@ def place(asked: argparse.Namespace) -> Path:
     if asked.recipe.is_dir():
         return Path(asked.recipe)
     return Path("runs", asked.run or asked.recipe.stem)
+
+
+def about(asked: argparse.Namespace) -> Path | None:
+    """The run folder that a command is about, where it is about one."""
+    given: Path | None = getattr(asked, "folder", None)
+    return given or (place(asked) if hasattr(asked, "run") else None)
 
 
 def begin(asked: argparse.Namespace) -> Path:

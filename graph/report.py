@@ -1,7 +1,6 @@
 """The report of a run folder: gathers what `evals` knows to show, and writes it as JSON, Markdown and a page."""
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -31,6 +30,7 @@ from evals.report.unmeasured import unmeasured
 from graph import calibrating, costs, deciding, measuring
 from graph.desk import SPLITS, TASKS, Desk, champion, judging_roles
 from graph.team import Team
+from tools.disk import put
 from tools.records import BASE, Attempt, Goal, Split, Turn
 from tools.statistics import Counts, Interval
 
@@ -71,12 +71,6 @@ def publish(folder: Path, name: str, found: Report) -> str:
 
 def now() -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-
-
-def put(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8", errors="backslashreplace")
-    part.replace(path)
 
 
 def gathered(desk: Desk) -> Report:

@@ -161,14 +161,26 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "")
     """
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with locked(folder), opened(folder) as graph:
-        now = standing(graph)
-        while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, until))):
-            pass_on(graph, folder, now, answer, until)
-            now, answer = standing(graph), None
-            if until:
-                break
-        return now
+    from graph.soundness import mended
+    from graph.team import team
+
+    with locked(folder):
+        mended(folder, team(str(folder)).watch)
+        with opened(folder) as graph:
+            return onward(graph, folder, answer, until)
+
+
+def onward(
+    graph: "CompiledStateGraph[Any, Any, Any, Any]", folder: Path, answer: dict[str, Any] | None, until: str
+) -> Standing:
+    """Goes on for as long as nobody is waited for."""
+    now = standing(graph)
+    while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, until))):
+        pass_on(graph, folder, now, answer, until)
+        now, answer = standing(graph), None
+        if until:
+            break
+    return now
 
 
 def decided(folder: Path, now: Standing, until: str) -> bool:

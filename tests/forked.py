@@ -1,7 +1,7 @@
 """Real processes of breakfix in the time of a fork: `python forked.py SOCKET` imports everything once and then waits.
 
-Each is asked for by a line of JSON with its standard files, and is a process as any other: it can be killed, and has its
-own limits. Only the seconds of its imports are saved.
+Each is asked for by a line of JSON with its standard files, and is a process as any other, with limits of its own, that
+can be killed. Only the seconds of its imports are saved.
 """
 
 import contextlib
@@ -88,7 +88,8 @@ class Forked:
 @contextmanager
 def server(folder: Path) -> Iterator[None]:
     """Has one wait for as long as this lasts."""
-    os.environ[SOCKET] = str(folder / "forked.socket")
+    os.environ[SOCKET] = str(folder.resolve() / "forked.socket")
+    Path(os.environ[SOCKET]).unlink(missing_ok=True)
     with subprocess.Popen([sys.executable, __file__, os.environ[SOCKET]], cwd=ROOT, stdin=subprocess.PIPE,
                           env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}) as waiting:  # fmt: skip
         while not Path(os.environ[SOCKET]).exists():
@@ -160,7 +161,10 @@ def answer(asked: socket.socket) -> None:
 
 
 def serve(place: str) -> None:
-    import peft, torch, transformers, trl  # noqa: E401, F401
+    import peft  # noqa: F401
+    import torch  # noqa: F401
+    import transformers  # noqa: F401
+    import trl  # noqa: F401
     from datasets import Dataset  # noqa: F401
     from langgraph.checkpoint.sqlite import SqliteSaver  # noqa: F401
     from peft import LoraConfig, PeftModel  # noqa: F401
@@ -175,7 +179,7 @@ def serve(place: str) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(f"{place}.part")
     listening.listen(64)
-    os.rename(f"{place}.part", place)
+    Path(f"{place}.part").rename(place)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         asked, _ = listening.accept()

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from tools.records import BASE, Adapter, Example, StagePlan, digest
 from training import curve, dataset, dpo, loading, sft, watch
 from training.checkpoints import Progress, newest, watcher
-from training.saving import DONE, Done, save, write
+from training.saving import DONE, Done, save, whole, write
 from training.settings import Closed, Training
 
 LOG, ROWS, SPEC, WORK = "log.txt", "rows.jsonl", "spec.json", "work"
@@ -71,7 +71,8 @@ def run_stage(
             f"{plan.stage} stage {plan.id} is planned to go on with {plan.parent}, and has no folder of it"
         )
     folder = (run / "adapters" / plan.id).resolve()
-    if not (folder / DONE).exists():
+    if not whole(folder):
+        (folder / DONE).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ROWS).write_text("".join(row.model_dump_json() + "\n" for row in examples), encoding="utf-8")
         spec = Spec(plan=plan, parent=parent.resolve() if parent else None, settings=settings)
@@ -79,6 +80,14 @@ def run_stage(
         supervise(plan, folder, progress)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return Done.model_validate_json((folder / DONE).read_text(encoding="utf-8")).adapter
+
+
+def again(folder: Path, progress: Callable[[Progress], None]) -> None:
+    """Trains an adapter again, from the rows and the plan that lie in its folder. Raises as `run_stage` does."""
+    spec = Spec.model_validate_json((folder / SPEC).read_text(encoding="utf-8"))
+    (folder / DONE).unlink(missing_ok=True)
+    supervise(spec.plan, folder.resolve(), progress)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
 def competing(adapter: Adapter, run: Path) -> list[Adapter]:
@@ -104,7 +113,7 @@ def supervise(plan: StagePlan, folder: Path, progress: Callable[[Progress], None
         with (folder / LOG).open("ab") as log:
             before = log.tell()
             code = watched(folder, log, progress, settings)
-        if not code and (folder / DONE).exists():
+        if not code and whole(folder):
             return
         words = (folder / LOG).read_bytes()[before:].decode(errors="replace").split("\n")
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -27,7 +27,7 @@ from evals.report import (
 from evals.report.markdown import markdown
 from evals.report.shapes import Block, Rate, Report, Section, Source, Table, Tile, counted, of
 from evals.report.unmeasured import unmeasured
-from graph import calibrating, costs, deciding, measuring
+from graph import calibrating, costs, deciding, measuring, mishaps
 from graph.desk import SPLITS, TASKS, Desk, champion, judging_roles
 from graph.team import Team
 from tools.disk import put
@@ -217,8 +217,7 @@ def notes(crew: Team) -> list[str]:
     )
     found += [UNTRAINED] if recipe.target.model == "sandbox:phi3" else []
     found += [OPENINGS] if recipe.agents.writer.model == "templates" else []
-    found += [f"The {event['stage'].upper()} stage of cycle {event['cycle']} ended early: {event['why']}."
-              for event in crew.memory.events("stage_ended")]  # fmt: skip
+    found += mishaps.told(crew)
     return found + ([] if recipe.agents.second_judge else [ONE_JUDGE])
 
 

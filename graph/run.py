@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from graph.config import Recipe, RecipeError, as_toml
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 THREAD: "RunnableConfig" = {"configurable": {"thread_id": "run"}, "recursion_limit": 100_000}
 VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "langgraph", "langchain-core", "vllm", "breakfix")
+LOOKS = 5
+"""Times that a lock is looked at before it is taken for held."""
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1", "LANGGRAPH_CLI_NO_ANALYTICS": "1",
     "RAY_USAGE_STATS_ENABLED": "0", "TOKENIZERS_PARALLELISM": "false", "LANGGRAPH_STRICT_MSGPACK": "true",
@@ -101,28 +103,48 @@ def revision() -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the run for this process alone. Raises RecipeError when another one has it."""
+    """Holds the run for this process alone, until it ends, however it ends: the kernel lets go of what a dead one had.
+
+    Raises RecipeError when another one has it.
+    """
     with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise RecipeError(
-                f"{folder} is being run by process {lock.read().strip()}; wait for it, or stop it"
-            ) from None
+        for left in reversed(range(LOOKS)):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    raise RecipeError(
+                        f"{folder} is being run by process {who(lock)}; wait for it, or stop it"
+                    ) from None
+                time.sleep(0.05)  # somebody may only be looking
+            except OSError as error:
+                raise RecipeError(
+                    f"{folder} lies where no file can be locked ({error.strerror}); keep runs on another disk"
+                ) from error
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} {platform.node()}")
         lock.flush()
         yield
 
 
+def who(lock: IO[str]) -> str:
+    """The process that is written in a lock; and its host, where that is another."""
+    lock.seek(0)
+    process, _, host = lock.read().strip().partition(" ")
+    return process if host in ("", platform.node()) else f"{process} on {host}"
+
+
 def holder(folder: Path) -> str:
     """The process that runs a run now; empty when none does."""
-    try:
-        with locked(folder):
+    if not (folder / "lock").is_file():
+        return ""
+    with (folder / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return ""
-    except RecipeError:
-        return (folder / "lock").read_text().strip()
+        except BlockingIOError:
+            return who(lock)
 
 
 @contextmanager

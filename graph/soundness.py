@@ -101,7 +101,7 @@ def back(run: Path, broken: list[Path], told: list[str]) -> list[str]:
     good = next((one for one in reversed(known) if covered(run, one.values, bool(broken))), None)
     if good is None:
         lost = "; ".join(told) or f"records are missing in {MEMORY}"
-        raise RecipeError(f"{run}: {lost}; no checkpoint is left of which all records are there: put the files back "
+        raise RecipeError(f"{run}: {lost}; no checkpoint is left whose records are all there: put the files back "
                           f"from a copy, or begin another: `breakfix run {run / 'recipe.toml'} --run NAME`")  # fmt: skip
     for file in broken:
         if file.name != STATE:

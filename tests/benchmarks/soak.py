@@ -3,7 +3,7 @@
 nice -n 19 python -m tests.benchmarks.soak [KILLS] [LANES]
 
 The loop runs for one cycle on a small tmpfs, its agents at an endpoint that answers a fifth of them with faults.
-Again and again a leg of it is disturbed after a random time: killed, or its training stage is, or both; told to end; its
+Again and again a leg of it is disturbed after a random time: killed, or its training stage, or both; told to end; its
 disk filled; its memory bounded; and what it left is damaged where a crash could have. Then it goes on. In the end its
 records, its adapters' weights and its scores are compared with those of a run that nothing happened to, and a diary
 says what was done twice. What has been done is kept in runs/soak/, and the same command goes on until KILLS processes

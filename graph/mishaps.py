@@ -1,0 +1,55 @@
+"""What went wrong on the way, and what was made of it: told as it happens, and in the report."""
+
+from collections.abc import Iterator
+
+from graph.attacking import ATTACKS
+from graph.team import Team
+
+SILENT, LEAST, TIMES = 0.3, 10, 3.0
+"""A judge has fallen silent that leaves this share of a cycle's attempts undetermined, of so many at least, and so many
+times the share of the cycles before."""
+
+
+def silent(crew: Team, cycle: int) -> None:
+    """Says so, once in a cycle, where a judge leaves far more undetermined than it did: it may have begun to refuse."""
+    known = {event["judge"] for event in crew.memory.events("silent", cycle)}
+    for name, role in crew.labels_by.items():
+        now, before = undetermined(crew, name, "cycle = ?", cycle), undetermined(crew, name, "cycle < ?", cycle)
+        if name not in known and is_silent(now, before):
+            said = {"undetermined": "{} of {}".format(*now), "before": "{} of {}".format(*before)}
+            crew.memory.event(cycle, "judge", "silent", judge=name, role=role, **said)
+            crew.watch("judge", now[1], now[1], f"verdicts: {role} left {now[0]} of {now[1]} undetermined; see to it")
+
+
+def undetermined(crew: Team, judge: str, which: str, cycle: int) -> tuple[int, int]:
+    """How many of a judge's verdicts on the attacks of some cycles are none, and how many there are."""
+    where = ATTACKS.replace("cycle = ?", which)
+    [row] = crew.memory.query(
+        f"""select count(*) as n, count(*) - count(harmful) as none from verdicts where judge = ?
+            and at in (select number from attempts where {where})""", judge, cycle,
+    )  # fmt: skip
+    return row["none"], row["n"]
+
+
+def is_silent(now: tuple[int, int], before: tuple[int, int]) -> bool:
+    share, past = (none / n if n else 0.0 for none, n in (now, before))
+    return now[1] >= LEAST and share >= SILENT and share >= TIMES * past
+
+
+def told(crew: Team) -> Iterator[str]:
+    """A sentence for everything of the kind that happened in a run."""
+    for kind, sentence in SENTENCES.items():
+        for event in crew.memory.events(kind):
+            stage, what = str(event.get("stage", "")).upper(), "; ".join(event.get("what", ()))
+            yield sentence.format_map(event | {"stage": stage, "what": what})
+
+
+SENTENCES = {
+    "stage_ended": "The {stage} stage of cycle {cycle} ended early: {why}.",
+    "crowded": "The card had too little memory in the {stage} stage of cycle {cycle}: {at_once} rows at once in place of "
+    "{wanted}, and as much more often; a step has the same rows.",
+    "discarded": "The {stage} stage of cycle {cycle} made no candidate: {why}.",
+    "silent": "**The {role} left {undetermined} attacks of cycle {cycle} undetermined**, and {before} before that: it may "
+    "have begun to refuse. What it did not judge is in no rate, and was not trained on.",
+    "mended": "Files of this run were damaged: {what}.",
+}

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RUNNING = ("run", "resume", "step", "approve", "reject", "review")
 """The commands that go on with a run."""
+WRITING = ("approve", "reject", "review", "import", "label", "rejudge")
+"""Those that write into its memory before."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     os.umask(0o077)
     try:
+        if asked.command in WRITING:
+            brought_up(asked.folder)
         return COMMANDS[asked.command](asked)
     except KeyboardInterrupt:
         folder = about(asked)
@@ -38,13 +42,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(error, asked)
 
 
+def brought_up(folder: Path) -> None:
+    """Brings a run of an older version up to today's before it is written into."""
+    from graph.run import locked
+    from graph.soundness import stores, upgraded
+    from tools.schema import older
+
+    if any(map(older, stores(folder))):
+        with locked(folder):
+            upgraded(folder)
+
+
 def complain(error: Exception, asked: argparse.Namespace) -> int:
     """One line for a user's mistake and for a failure that has a name; a traceback only for what is our fault."""
     from graph import faults
     from graph.config import RecipeError
     from tools.endpoints import EndpointGone, EndpointRefused, Unanswered
+    from tools.schema import Newer
 
-    if isinstance(error, RecipeError):
+    if isinstance(error, RecipeError | Newer):
         print(f"breakfix: {error}", file=sys.stderr)
         return MISTAKE
     if isinstance(error, EndpointGone | EndpointRefused | Unanswered):

@@ -36,6 +36,14 @@ def is_silent(now: tuple[int, int], before: tuple[int, int]) -> bool:
     return now[1] >= LEAST and share >= SILENT and share >= TIMES * past
 
 
+def waited(crew: Team, name: str, lasted: float, most: float, why: str) -> None:
+    """Tells whoever watches of a wait for an endpoint, and the memory when it is over."""
+    if why:
+        crew.watch("waiting", round(lasted), round(most), f"seconds for {name}: {why}")
+    else:
+        crew.memory.event(0, "", "waited", endpoint=name, minutes=round(lasted / 60, 1))
+
+
 def told(crew: Team) -> Iterator[str]:
     """A sentence for everything of the kind that happened in a run."""
     for kind, sentence in SENTENCES.items():
@@ -46,10 +54,11 @@ def told(crew: Team) -> Iterator[str]:
 
 SENTENCES = {
     "stage_ended": "The {stage} stage of cycle {cycle} ended early: {why}.",
-    "crowded": "The card had too little memory in the {stage} stage of cycle {cycle}: {at_once} rows at once in place of "
-    "{wanted}, and as much more often; a step has the same rows.",
+    "crowded": "The card had too little memory in the {stage} stage of cycle {cycle}: {at_once} rows at once in place "
+    "of {wanted}, and as much more often; a step has the same rows.",
     "discarded": "The {stage} stage of cycle {cycle} made no candidate: {why}.",
-    "silent": "**The {role} left {undetermined} attacks of cycle {cycle} undetermined**, and {before} before that: it may "
-    "have begun to refuse. What it did not judge is in no rate, and was not trained on.",
+    "silent": "**The {role} left {undetermined} attacks of cycle {cycle} undetermined**, and {before} before that: it "
+    "may have begun to refuse. What it did not judge is in no rate, and was not trained on.",
+    "waited": "{endpoint} gave no answer to anybody for {minutes} minutes, and was waited for.",
     "mended": "Files of this run were damaged: {what}.",
 }

@@ -7,12 +7,14 @@ import os
 import platform
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 THREAD: "RunnableConfig" = {"configurable": {"thread_id": "run"}, "recursion_limit": 100_000}
 VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "langgraph", "langchain-core", "vllm", "breakfix")
+LAYOUT = 1
+"""Of a run's folder: another where what lies in it means something else."""
 LOOKS = 5
 """Times that a lock is looked at before it is taken for held."""
 QUIET = {
@@ -65,6 +69,7 @@ def beginning(recipe: Recipe, folder: Path, **more: Any) -> Iterator[Path]:
         )
     text = as_toml(recipe)
     manifest = {
+        "layout": LAYOUT,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seed": recipe.seed,
         "recipe": hashlib.sha256(text.encode()).hexdigest(),
@@ -159,10 +164,32 @@ def opened(folder: Path) -> "Iterator[CompiledStateGraph[Any, Any, Any, Any]]":
         yield build(saver)
 
 
+@contextmanager
+def as_it_is(folder: Path) -> "Iterator[CompiledStateGraph[Any, Any, Any, Any]]":
+    """The graph of a run on a copy of its checkpoints, to look at."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    from graph.build import build
+    from tools.copying import copied
+
+    check(folder)
+    file = folder / "state.sqlite"
+    with closing(copied(file, ":memory:") if file.is_file() else sqlite3.connect(":memory:")) as copy:
+        yield build(SqliteSaver(copy))
+
+
 def check(folder: Path) -> None:
-    """Raises RecipeError for a folder that holds no run."""
+    """Raises RecipeError for a folder that holds no run, or a newer breakfix's."""
     if not (folder / "recipe.toml").is_file():
         raise RecipeError(f"{folder} is no run: no recipe.toml there; `ls runs` shows what there is")
+    manifest = folder / "manifest.json"
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8")).get("layout", 0) if manifest.is_file() else 0
+    except (ValueError, AttributeError):
+        return
+    if found > LAYOUT:
+        raise RecipeError(f"{folder} is of layout {found}, and this breakfix knows {LAYOUT}: use the one that made it, "
+                          "or a newer one")  # fmt: skip
 
 
 def standing(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Standing:
@@ -183,12 +210,15 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "")
     """
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    from graph import mishaps
     from graph.soundness import mended
     from graph.team import team
+    from tools.endpoints import patient
 
     with locked(folder):
-        mended(folder, team(str(folder)).watch)
-        with opened(folder) as graph:
+        crew = team(str(folder))
+        mended(folder, crew.watch)
+        with opened(folder) as graph, patient(crew.recipe.patience * 3600, partial(mishaps.waited, crew)):
             return onward(graph, folder, answer, until)
 
 

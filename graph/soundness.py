@@ -9,8 +9,10 @@ from typing import Any
 
 from graph.config import RecipeError
 from graph.history import STORES, Point, points
-from tools.copying import GROWING, copied_until, tops
-from tools.memory import Memory
+from tools import schema
+from tools.copying import copied_until, tops
+from tools.disk import settle
+from tools.memory import GROWING, Memory, brought_up
 from tools.records import Adapter
 from training import stages
 from training.checkpoints import Progress
@@ -30,6 +32,7 @@ def mended(run: Path, watch: Callable[[str, int, int, str], None]) -> list[str]:
     """
     broken = list(damaged(run))
     told = [f"{file.name} is damaged: {saved(file).name} is the file as it was" for file in broken]
+    upgraded(run)
     if broken or not covered(run, latest(run)):
         told += back(run, broken, told)
     told += trained_again(run, watch)
@@ -41,9 +44,33 @@ def mended(run: Path, watch: Callable[[str, int, int, str], None]) -> list[str]:
     return told
 
 
+def upgraded(run: Path) -> None:
+    """Brings memories of an older version up to today's, where a command is about to write into them.
+
+    Each as it was is kept beside. Raises `schema.Newer` for a newer one.
+    """
+    for file in filter(schema.older, stores(run)):
+        kept = file.with_name(f"{file.name}.before-{schema.VERSION}")
+        part = file.with_name(f"{file.name}.part")
+        part.unlink(missing_ok=True)
+        with closing(sqlite3.connect(part, uri=True)) as memory:
+            brought_up(file, memory)
+        part.chmod(0o600)
+        settle(part)
+        put_away(file, kept)
+        part.replace(file)
+        print(
+            f"breakfix: {file} was of an older version: it is of today's now, and as it was in {kept}", file=sys.stderr
+        )
+
+
+def stores(run: Path) -> list[Path]:
+    return [file for pattern in STORES for file in sorted(run.glob(pattern))]
+
+
 def damaged(run: Path) -> Iterator[Path]:
     """The SQLite files of a run that are not whole."""
-    for file in (run / STATE, *(one for pattern in STORES for one in sorted(run.glob(pattern)))):
+    for file in (run / STATE, *stores(run)):
         if file.exists() and not sound(file):
             yield file
 
@@ -101,8 +128,8 @@ def back(run: Path, broken: list[Path], told: list[str]) -> list[str]:
     good = next((one for one in reversed(known) if covered(run, one.values, bool(broken))), None)
     if good is None:
         lost = "; ".join(told) or f"records are missing in {MEMORY}"
-        raise RecipeError(f"{run}: {lost}; no checkpoint is left whose records are all there: put the files back "
-                          f"from a copy, or begin another: `breakfix run {run / 'recipe.toml'} --run NAME`")  # fmt: skip
+        raise RecipeError(f"{run}: {lost}; no checkpoint is left whose records are all there: put the files back from "
+                          f"a copy, or begin another run: `breakfix run {run / 'recipe.toml'} --run NAME`")  # fmt: skip
     for file in broken:
         if file.name != STATE:
             part = file.with_name(f"{file.name}.part")

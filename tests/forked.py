@@ -102,6 +102,18 @@ def server(folder: Path) -> Iterator[None]:
             waiting.terminate()
 
 
+def forks() -> None:
+    """Has the training stages of this process be forked."""
+    from training import stages
+
+    kinds = {"Popen": Forked, "PIPE": subprocess.PIPE, "TimeoutExpired": subprocess.TimeoutExpired}
+    for name, one in {
+        "command": lambda spec, settings: ["stage", str(spec)],
+        "subprocess": type("Forks", (), kinds),
+    }.items():
+        setattr(stages, name, one)
+
+
 def run(told: dict[str, Any]) -> None:
     """What was asked for, in this process: `stage SPEC`, or `breakfix DIARY COMMAND...`."""
     os.setsid()
@@ -124,8 +136,7 @@ def run(told: dict[str, Any]) -> None:
     from tools import endpoints
 
     endpoints.WAITS = WAITS
-    stages.command = lambda spec, settings: ["stage", str(spec)]  # type: ignore[assignment]
-    stages.subprocess = type("Forks", (), {"Popen": Forked, "PIPE": -1, "TimeoutExpired": subprocess.TimeoutExpired})  # type: ignore[assignment]
+    forks()
     killed.watch(Path(rest[0]))
     sys.exit(breakfix(rest[1:]))
 

@@ -220,13 +220,16 @@ def test_two_processes_never_train_in_one_folder(tmp_path: Path) -> None:
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
 
     with begun(60) as first:
-        assert first.stdout and first.stdout.readline() == "mine\n"
+        assert first.stdout
+        assert first.stdout.readline() == "mine\n"
         with begun(0.1) as second:
             assert second.wait(60) == 1
-            assert second.stderr and f"another process still trains in {tmp_path}" in second.stderr.read()
+            assert second.stderr
+            assert f"another process still trains in {tmp_path}" in second.stderr.read()
         with begun(60) as third:
             first.kill()
-            assert third.stdout and third.stdout.readline() == "mine\n"
+            assert third.stdout
+            assert third.stdout.readline() == "mine\n"
             third.kill()
 
 

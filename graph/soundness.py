@@ -125,7 +125,8 @@ def back(run: Path, broken: list[Path], told: list[str]) -> list[str]:
     known = points(run) if (run / STATE).is_file() else []
     if not known and all(file.name == STATE for file in broken):
         return ["no checkpoint is left: the run begins anew, and does again nothing that its memory has"]
-    good = next((one for one in reversed(known) if covered(run, one.values, bool(broken))), None)
+    worth = [one for one in known if one.filled != {} or len(known) == 1]  # the start alone is no state to go back to
+    good = next((one for one in reversed(worth) if covered(run, one.values, bool(broken))), None)
     if good is None:
         lost = "; ".join(told) or f"records are missing in {MEMORY}"
         raise RecipeError(f"{run}: {lost}; no checkpoint is left whose records are all there: put the files back from "

@@ -107,10 +107,10 @@ def forks() -> None:
     from training import stages
 
     kinds = {"Popen": Forked, "PIPE": subprocess.PIPE, "TimeoutExpired": subprocess.TimeoutExpired}
-    for name, one in {
-        "command": lambda spec, settings: ["stage", str(spec)],
-        "subprocess": type("Forks", (), kinds),
-    }.items():
+    instead: dict[str, Any] = {
+        "command": lambda spec, settings: ["stage", str(spec)], "subprocess": type("Forks", (), kinds),
+    }  # fmt: skip
+    for name, one in instead.items():
         setattr(stages, name, one)
 
 

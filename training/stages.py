@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from tools.footprint import lacking
 from tools.records import BASE, Adapter, Example, StagePlan, digest
 from training import curve, dataset, dpo, loading, sft, watch
 from training.checkpoints import Progress, newest, watcher
@@ -27,8 +28,6 @@ CROWDED, SPOILT = 5, 6
 """Exit codes of a stage that wanted more memory than its card has, and of one whose weights are no numbers any more."""
 KILLED, FULL, LOST = "(SIGKILL)", f"exitcode  : {CROWDED} ", f"exitcode  : {SPOILT} "
 """What accelerate says of a process of its own that was killed, that had too little memory, or that came to nothing."""
-MEMORY = ("OutOfMemoryError", "can't allocate memory", "MemoryError", "Cannot allocate memory", "bad_alloc")
-"""Words of an error that says so of a card, or of the machine."""
 LOCK = "lock"
 LEFT = 60.0
 """Seconds for which a stage waits for one that a dead parent left behind in its folder."""
@@ -214,7 +213,7 @@ def main(path: Path) -> None:
         print(error, file=sys.stderr, flush=True)
         os._exit(SPOILT)
     except (RuntimeError, MemoryError) as error:
-        if not any(word in f"{type(error).__name__}: {error}" for word in MEMORY):
+        if not lacking(error):
             raise
         print(error or "out of memory", file=sys.stderr, flush=True)
         os._exit(CROWDED)

@@ -2,9 +2,9 @@
 
 nice -n 19 python -m tests.benchmarks.long [CYCLES]
 
-The sandbox's loop, whose stop never finds enough; SFT and DPO are real, of a few rows. Time is this process's own CPU time
-without its stages, so that it can be measured on a machine with other work. What has been measured is kept in runs/long/,
-and the same command goes on. Prints Markdown for docs/measurements.md: the mean of the first and of the last ten cycles,
+The sandbox's loop, whose stop never finds enough; SFT and DPO are real, of a few rows. Time is the CPU time of this
+process without its stages, so that it can be measured beside other work. What has been measured is kept in runs/long/,
+and the same command goes on. Prints Markdown for docs/measurements.md: the means of the first and the last ten cycles,
 and the slope for each cycle after the fifth with its 95 % interval.
 """
 

@@ -224,13 +224,13 @@ def one_run(folder: Path, url: str, seed: int, legs: int) -> dict[str, Any]:
     dice, done, ends = random.Random(seed), Counter[str](), Counter[str]()
     with disk((folder / "disk").resolve()) as place:
         (place / "recipe.toml").write_text(RECIPE.format(url=url))
+        run = place / "runs" / "one"
         status: int | None = None
         for kind in dice.choices(list(KINDS), list(KINDS.values()), k=legs):
             what, status = disturbed(place, begun(place), kind, dice)
             if what:
                 done[what] += 1
                 ends[f"{what}: {status}"] += 1
-            run = place / "runs" / "one"
             done["torn"] += what in KILLING and dice.random() < 0.5 and torn(run, dice)
             if status == 0 and what == "":
                 break

@@ -1,5 +1,7 @@
 """A cycle's candidates: its stages are run, and what became of each is told."""
 
+from typing import Any
+
 from graph import mixing
 from graph.state import State
 from graph.team import Team
@@ -47,8 +49,10 @@ def told(crew: Team, adapter: Adapter, plan: StagePlan) -> None:
     """Says, once, why a stage ended before its time, and that its card had too little memory."""
     about = {"adapter": adapter.id, "stage": adapter.stage}
     wanted, had = min(crew.recipe.training.at_once, plan.batch), stages.at_once(adapter, crew.run)
-    said = {"stage_ended": {"why": stages.why(adapter, crew.run)},
-            "crowded": {"at_once": had, "wanted": wanted} if had < wanted else {}}  # fmt: skip
+    said: dict[str, dict[str, Any]] = {
+        "stage_ended": {"why": stages.why(adapter, crew.run)},
+        "crowded": {"at_once": had, "wanted": wanted} if had < wanted else {},
+    }
     for kind, body in said.items():
         known = {event["adapter"] for event in crew.memory.events(kind, plan.cycle)}
         if adapter.id not in known and any(body.values()):

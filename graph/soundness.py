@@ -59,9 +59,7 @@ def upgraded(run: Path) -> None:
         settle(part)
         put_away(file, kept)
         part.replace(file)
-        print(
-            f"breakfix: {file} was of an older version: it is of today's now, and as it was in {kept}", file=sys.stderr
-        )
+        print(f"breakfix: {file} was of an older version, and is of today's; as it was it is {kept}", file=sys.stderr)
 
 
 def stores(run: Path) -> list[Path]:
@@ -167,9 +165,9 @@ def saved(file: Path) -> Path:
     with closing(sqlite3.connect(kept)) as old, closing(sqlite3.connect(file)) as new, new:
         for table in SAVED[file.name == STATE]:
             columns = ["rowid", *(row[1] for row in new.execute(f"pragma table_info({table})"))]
-            names, places = ", ".join(columns), ", ".join("?" * len(columns))
-            rows = readable(old, f"select {names} from {table} order by rowid")
-            new.executemany(f"insert or ignore into {table} ({names}) values ({places})", rows)
+            all_of, places = ", ".join(columns), ", ".join("?" * len(columns))
+            rows = readable(old, f"select {all_of} from {table} order by rowid")
+            new.executemany(f"insert or ignore into {table} ({all_of}) values ({places})", rows)
     return kept
 
 

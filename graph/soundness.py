@@ -12,14 +12,14 @@ from graph.history import STORES, Point, points
 from tools import schema
 from tools.copying import copied_until, tops
 from tools.disk import settle
-from tools.memory import GROWING, Memory, brought_up
+from tools.memory import Memory, brought_up
 from tools.records import Adapter
 from training import stages
 from training.checkpoints import Progress
 from training.saving import whole
 
 STATE, MEMORY = "state.sqlite", "memory.sqlite"
-SAVED: dict[bool, tuple[str, ...]] = {True: ("checkpoints", "writes"), False: GROWING}
+SAVED: dict[bool, tuple[str, ...]] = {True: ("checkpoints", "writes"), False: schema.GROWING}
 """The tables of the state, and of a memory."""
 
 

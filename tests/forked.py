@@ -117,6 +117,7 @@ def forks() -> None:
 def run(told: dict[str, Any]) -> None:
     """What was asked for, in this process: `stage SPEC`, or `breakfix DIARY COMMAND...`."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job would ignore
     os.chdir(told["cwd"])
     os.environ.clear()
     os.environ.update(told["env"])
@@ -167,8 +168,9 @@ def answer(asked: socket.socket) -> None:
             os._exit(code)
     for file in files:
         os.close(file)
-    asked.sendall(f"{child}\n".encode())
-    asked.sendall(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+    with contextlib.suppress(OSError):  # whoever asked may be dead
+        asked.sendall(f"{child}\n".encode())
+        asked.sendall(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
 
 
 def serve(place: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from tools.memory import GROWING
+from tools.schema import GROWING
 
 TRIES = 50
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tools import schema
+from tools.copying import copied
 from tools.records import Adapter, Attempt, Example, Goal, Record, Score, StagePlan, Verdict
 
 R = TypeVar("R", bound=Record)
@@ -24,8 +25,6 @@ TABLES: dict[type[Record], str] = {
     Adapter: "adapters",
     Score: "scores",
 }
-GROWING = (*TABLES.values(), "costs", "events")
-"""The tables of a memory. Their rows are numbered as they come and none is ever taken away."""
 SCHEMA = """
 create table if not exists goals (
     id text primary key, text text not null, area text not null, intent text not null, source text not null,
@@ -228,19 +227,17 @@ def tables(memory: sqlite3.Connection) -> None:
     memory.executescript(SCHEMA)
     if memory.execute("pragma user_version").fetchone() == (0,):
         memory.execute(f"pragma user_version = {schema.VERSION}")
-    for table in GROWING:
+    for table in schema.GROWING:
         for verb in ("update", "delete"):
             memory.execute(APPEND_ONLY.format(table=table, verb=verb))
 
 
 def brought_up(old: Path, memory: sqlite3.Connection) -> None:
     """Fills an empty memory from an older version's file, which stays as it is."""
-    from tools.copying import copied
-
     tables(memory)
     with tempfile.TemporaryDirectory() as scratch:
         copied(old, Path(scratch) / old.name).close()
-        schema.filled(memory, Path(scratch) / old.name, GROWING)
+        schema.filled(memory, Path(scratch) / old.name, schema.GROWING)
 
 
 def marks(values: Collection[object]) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 VERSION = 1
 """Of the tables of a memory, in SQLite's `user_version`. Those from before there was a number have 0."""
+GROWING = ("goals", "attempts", "verdicts", "examples", "plans", "adapters", "scores", "costs", "events")
+"""The tables of a memory. Their rows are numbered as they come and none is ever taken away."""
 EMPTY = {
     ("attempts", "number"): "rowid", ("attempts", "note"): "''", ("attempts", "parents"): "'[]'",
     ("attempts", "propensity"): "0.0",

@@ -10,9 +10,11 @@ and the slope for each cycle after the fifth with its 95 % interval.
 
 import json
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 
@@ -69,9 +71,11 @@ delta = 1e-9
 """
 
 
-def size(run: Path, name: str) -> float:
-    """Of an SQLite file and its log, in KB."""
-    return sum(file.stat().st_size for file in run.glob(f"{name}*")) / 1024
+def size(file: Path) -> float:
+    """What an SQLite file holds, its log counted in, in KB."""
+    with closing(sqlite3.connect(file)) as opened:
+        pages, of = (opened.execute(f"pragma {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return float(pages * of / 1024)
 
 
 class Meter:
@@ -85,8 +89,8 @@ class Meter:
             return
         now, number = time.process_time(), 1 + len(cycles(self.file.parent))
         seen = {"cycle": number, "process": os.getpid(), "rss": self.process.memory_info().rss / 1e6,
-                "files": self.process.num_fds(), "state": size(self.run, "state.sqlite"),
-                "memory": size(self.run, "memory.sqlite"), "cpu": now - self.last}  # fmt: skip
+                "files": self.process.num_fds(), "state": size(self.run / "state.sqlite"),
+                "memory": size(self.run / "memory.sqlite"), "cpu": now - self.last}  # fmt: skip
         self.last = now
         with self.file.open("a") as out:
             out.write(json.dumps(seen) + "\n")

@@ -143,14 +143,18 @@ def disturbed(place: Path, command: list[str], kind: str, dice: random.Random) -
                 time.sleep(0.05)
             time.sleep(dice.uniform(0, 3))
             for stage in at_work:
-                stage.kill()
-            return (kind if at_work else ""), one.wait()
+                with suppress(psutil.Error):
+                    stage.kill()
+            if at_work and dice.random() < 0.5:
+                return kind, one.wait()
+            kind = "kill both" if at_work else "kill"
         if kind == "full":
             with filled(place, dice):
                 return kind, one.wait()
         if kind == "kill both":
             for stage in stages(place):
-                stage.kill()
+                with suppress(psutil.Error):
+                    stage.kill()
         one.signal(signal.SIGTERM if kind == "term" else signal.SIGKILL)
         return kind, one.wait()
 

@@ -193,10 +193,13 @@ def check(folder: Path) -> None:
 
 
 def standing(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Standing:
-    """Where the run is, from its last checkpoint."""
+    """Where the run is, from its last checkpoint.
+
+    A node whose result was written, and the checkpoint after it was not, is no longer among those that come `next`.
+    """
     snapshot: StateSnapshot = graph.get_state(THREAD)
     shown = next((dict(found.value) for task in snapshot.tasks for found in task.interrupts), {})
-    node = snapshot.next[0] if snapshot.next else ""
+    node = next((task.name for task in snapshot.tasks), "")
     begun = bool(snapshot.values)
     state = "waiting" if shown else "stopped" if node or not begun else "finished"
     return Standing(state, node or ("" if begun else "baseline"), dict(snapshot.values), shown)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.sqlite import SqliteSaver
 from test_loop import RECIPE
 
 from graph import nodes
 from graph.cli import main
+from graph.commands import look
 from graph.config import RecipeError, load
 from graph.run import advance, create
 from graph.state import START
@@ -118,6 +120,26 @@ def test_where_nothing_good_is_left_one_line_names_the_file_and_the_mend(run: Pa
     ) as told:
         advance(run)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_checkpoint_that_finds_no_room_is_made_when_there_is_some_again(
+    run: Path, undisturbed: list[str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    put, left = SqliteSaver.put, number
+
+    def full(self: SqliteSaver, *more: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise OSError(28, "No space left on device")
+        return put(self, *more)
+
+    monkeypatch.setattr(SqliteSaver, "put", full)
+    with pytest.raises(OSError, match="No space"):
+        advance(run)
+    assert look(run).state == "stopped"
+    assert ended(run) == undisturbed
 
 
 def test_whoever_looks_at_a_damaged_run_is_told_what_goes_on_with_it(

@@ -1,13 +1,28 @@
 """What went wrong on the way, and what was made of it: told as it happens, and in the report."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 from graph.attacking import ATTACKS
-from graph.team import Team
+from graph.team import Team, team
+from tools.endpoints import patient
 
 SILENT, LEAST, TIMES = 0.3, 10, 3.0
 """A judge has fallen silent that leaves this share of a cycle's attempts undetermined, of so many at least, and so many
 times the share of the cycles before."""
+
+
+@contextmanager
+def minded(run: Path) -> Iterator[None]:
+    """Has a run go on from its last good state, and wait for endpoints as long as its recipe says."""
+    from graph.soundness import mended
+
+    crew = team(str(run))
+    mended(run, crew.watch)
+    with patient(crew.recipe.patience * 3600, partial(waited, crew)):
+        yield
 
 
 def silent(crew: Team, cycle: int) -> None:

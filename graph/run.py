@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -211,31 +210,18 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "")
     `answer` is what a gate is told; where somebody has decided already, theirs counts. At a gate with a time limit the
     run stays until then. SIGTERM is taken as Ctrl-C: both leave a run that can be gone on with.
     """
+    from graph.mishaps import minded
+
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    from graph import mishaps
-    from graph.soundness import mended
-    from graph.team import team
-    from tools.endpoints import patient
-
-    with locked(folder):
-        crew = team(str(folder))
-        mended(folder, crew.watch)
-        with opened(folder) as graph, patient(crew.recipe.patience * 3600, partial(mishaps.waited, crew)):
-            return onward(graph, folder, answer, until)
-
-
-def onward(
-    graph: "CompiledStateGraph[Any, Any, Any, Any]", folder: Path, answer: dict[str, Any] | None, until: str
-) -> Standing:
-    """Goes on for as long as nobody is waited for."""
-    now = standing(graph)
-    while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, until))):
-        pass_on(graph, folder, now, answer, until)
-        now, answer = standing(graph), None
-        if until:
-            break
-    return now
+    with locked(folder), minded(folder), opened(folder) as graph:
+        now = standing(graph)
+        while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, until))):
+            pass_on(graph, folder, now, answer, until)
+            now, answer = standing(graph), None
+            if until:
+                break
+        return now
 
 
 def decided(folder: Path, now: Standing, until: str) -> bool:

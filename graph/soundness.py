@@ -163,6 +163,7 @@ def saved(file: Path) -> Path:
     else:
         Memory(file).close()
     with closing(sqlite3.connect(kept)) as old, closing(sqlite3.connect(file)) as new, new:
+        old.execute("pragma writable_schema = on")  # or SQLite reads nothing of a file that is shorter than it says
         for table in SAVED[file.name == STATE]:
             columns = ["rowid", *(row[1] for row in new.execute(f"pragma table_info({table})"))]
             all_of, places = ", ".join(columns), ", ".join("?" * len(columns))

@@ -2,7 +2,9 @@
 
 import random
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def forgotten(folder: Path) -> None:
     """Closes what this process has open of a run, as its end would."""
-    team(str(folder)).memory.close()
+    with suppress(sqlite3.DatabaseError):
+        team(str(folder)).memory.close()
     team.cache_clear()
 
 

@@ -212,6 +212,10 @@ class Memory:
 
 def opened(path: Path) -> tuple[sqlite3.Connection, bool]:
     """A connection to a memory, and whether it is one to look through alone: then the file stays as it is."""
+    if not path.exists() and not os.access(path.parent, os.W_OK):
+        memory = sqlite3.connect(":memory:", check_same_thread=False)
+        tables(memory)
+        return memory, True
     if path.exists() and not os.access(path, os.W_OK):
         alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
         return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{alone}", uri=True, check_same_thread=False), True

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RUNNING = ("run", "resume", "step", "approve", "reject", "review")
 """The commands that go on with a run."""
+WRITING = ("approve", "reject", "review", "import", "label", "rejudge")
+"""Those that write into its memory before."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,9 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.command in RUNNING:
         signals.heed()
     try:
+        if asked.command in WRITING:
+            brought_up(asked.folder)
         return COMMANDS[asked.command](asked)
     except KeyboardInterrupt:
-        folder = getattr(asked, "folder", None) or (place(asked) if hasattr(asked, "run") else None)
+        folder = about(asked)
         begun = folder and folder.is_dir() and asked.command in RUNNING
         going = f"; `breakfix resume {folder}` goes on" if begun else ""
         going = "; the same command goes on" if asked.command == "eval" else going
@@ -39,19 +43,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINISHED
     except Exception as error:
-        return complain(error)
+        return complain(error, asked)
 
 
-def complain(error: Exception) -> int:
+def brought_up(folder: Path) -> None:
+    """Brings a run of an older version up to today's before it is written into."""
+    from graph.run import locked
+    from graph.soundness import stores, upgraded
+    from tools.schema import older
+
+    if any(map(older, stores(folder))):
+        with locked(folder):
+            upgraded(folder)
+
+
+def complain(error: Exception, asked: argparse.Namespace) -> int:
     """One line for a user's mistake and for a failure that has a name; a traceback only for what is our fault."""
+    from graph import faults
     from graph.config import RecipeError
     from tools.endpoints import EndpointGone, EndpointRefused, Unanswered
+    from tools.schema import Newer
 
-    if isinstance(error, RecipeError):
+    if isinstance(error, RecipeError | Newer):
         print(f"breakfix: {error}", file=sys.stderr)
         return MISTAKE
     if isinstance(error, EndpointGone | EndpointRefused | Unanswered):
         print(f"breakfix: {error}", file=sys.stderr)
+        return RESUMABLE
+    if said := faults.line(error, about(asked) or Path(), asked.command in RUNNING):
+        print(f"breakfix: {said}", file=sys.stderr)
         return RESUMABLE
     if os.environ.get("BREAKFIX_DEBUG"):
         raise error
@@ -67,6 +87,12 @@ def place(asked: argparse.Namespace) -> Path:
     if asked.recipe.is_dir():
         return Path(asked.recipe)
     return Path("runs", asked.run or asked.recipe.stem)
+
+
+def about(asked: argparse.Namespace) -> Path | None:
+    """The run folder that a command is about, where it is about one."""
+    given: Path | None = getattr(asked, "folder", None)
+    return given or (place(asked) if hasattr(asked, "run") else None)
 
 
 def begin(asked: argparse.Namespace) -> Path:

@@ -21,10 +21,10 @@ FINISHED, FAILED, MISTAKE, WAITING, RESUMABLE = range(5)
 
 
 def look(folder: Path) -> "Standing":
-    """Where a run stands, without going on."""
-    from graph.run import opened, standing
+    """Where a run stands, without going on; its files stay as they are."""
+    from graph.run import as_it_is, standing
 
-    with opened(folder) as graph:
+    with as_it_is(folder) as graph:
         return standing(graph)
 
 

@@ -155,6 +155,8 @@ class Recipe(Closed):
     """Where the run stops for a person. None is the unattended default."""
     wait: dict[GateName, Wait] = {}
     """How long it stays at a gate, and what is decided if nobody comes: `[wait.data] minutes = 30`."""
+    patience: float = Field(default=4.0, ge=0)
+    """Hours for which an endpoint that was there and is gone is waited for; the run can be gone on with after that."""
     policy: Path | None = None
     """A TOML file that replaces or extends the harm policy."""
     target: Model

@@ -10,6 +10,7 @@ from langgraph.runtime import Runtime
 from graph.config import RecipeError
 from graph.state import Context, State
 from tools.copying import copied, tops
+from tools.disk import settle
 
 STORES = ("memory.sqlite", "suites.sqlite", "anchors/*.sqlite")
 """Every memory in a run's folder."""
@@ -38,11 +39,13 @@ class Point(NamedTuple):
 
 
 def noted(node: Node) -> Node:
-    """The node, which leaves in its checkpoint how far the memory was filled when it ended."""
+    """The node, which leaves in its checkpoint how far the memory was filled when it ended, and that on the disk."""
 
     @functools.wraps(node)
     def passed(state: State, runtime: Runtime[Context]) -> State:
-        return {**node(state, runtime), "filled": filled(Path(runtime.context["run"]))}
+        changed, run = node(state, runtime), Path(runtime.context["run"])
+        settle(*(log for store in STORES for log in run.glob(f"{store}-wal")))
+        return {**changed, "filled": filled(run)}
 
     return passed
 

@@ -10,6 +10,7 @@ from graph import (
     attacking,
     budgets,
     calibrating,
+    candidates,
     costs,
     curating,
     deciding,
@@ -18,6 +19,7 @@ from graph import (
     finishing,
     gates,
     measuring,
+    mishaps,
     mixing,
     planning,
     report,
@@ -31,8 +33,7 @@ from graph.state import START, Context, State
 from graph.team import Team, team
 from tools.campaign import campaign
 from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
-from training import dataset, stages
-from training.checkpoints import Progress
+from training import dataset
 
 NO_REASON = "rejected without a reason"
 
@@ -73,6 +74,7 @@ def judge(state: State, runtime: Runtime[Context]) -> State:
     """Has every judge that labels look at every attempt of the cycle, and every judge at the anchors."""
     crew = team(runtime.context["run"])
     measuring.judge(crew, ATTACKS, [state["cycle"]], crew.labelling, "judge", state["cycle"])
+    mishaps.silent(crew, state["cycle"])
     calibrating.look(crew, "judge", state["cycle"])
     return {}
 
@@ -224,31 +226,8 @@ def reviewed(state: State) -> str:
 
 
 def train(state: State, runtime: Runtime[Context]) -> State:
-    """Runs the planned stages, each in a process of its own; what is done already is not run again.
-
-    When a budget is spent, a stage that was begun is the last.
-    """
-    crew, cycle = team(runtime.context["run"]), state["cycle"]
-    rows, candidates = mixing.stage_rows(crew, cycle, state["round"]), list[str]()
-    for number, one in enumerate(state["plans"]):
-        if number and not (crew.run / "adapters" / one).exists() and budgets.reached(crew, "train", cycle):
-            break
-        planned = crew.memory.get(StagePlan, "id = ?", one)[0]
-
-        def progress(seen: Progress, planned: StagePlan = planned) -> None:
-            crew.watch("train", seen.step, seen.steps, f"{planned.stage} loss {seen.loss:.3f}")
-
-        crew.watch("train", number, len(state["plans"]), f"starting {planned.stage}")
-        folder = None if planned.parent == BASE else crew.folder(planned.parent)
-        with crew.resting():
-            adapter = stages.run_stage(planned, rows[planned.stage], crew.run, folder, progress, crew.recipe.training)
-        made = stages.competing(adapter, crew.run)
-        crew.memory.add(made)
-        candidates += [one.id for one in made]
-        known = {event["adapter"] for event in crew.memory.events("stage_ended", cycle)}
-        if adapter.id not in known and (why := stages.why(adapter, crew.run)):
-            crew.memory.event(cycle, "train", "stage_ended", adapter=adapter.id, stage=adapter.stage, why=why)
-    return {"candidates": candidates}
+    """Runs the planned stages, each in a process of its own; what is done already is not run again."""
+    return {"candidates": candidates.trained(team(runtime.context["run"]), state)}
 
 
 def measure(state: State, runtime: Runtime[Context]) -> State:

@@ -1,7 +1,6 @@
 """The report of a run folder: gathers what `evals` knows to show, and writes it as JSON, Markdown and a page."""
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -28,9 +27,10 @@ from evals.report import (
 from evals.report.markdown import markdown
 from evals.report.shapes import Block, Rate, Report, Section, Source, Table, Tile, counted, of
 from evals.report.unmeasured import unmeasured
-from graph import calibrating, costs, deciding, measuring
+from graph import calibrating, costs, deciding, measuring, mishaps
 from graph.desk import SPLITS, TASKS, Desk, champion, judging_roles
 from graph.team import Team
+from tools.disk import put
 from tools.records import BASE, Attempt, Goal, Split, Turn
 from tools.statistics import Counts, Interval
 
@@ -71,12 +71,6 @@ def publish(folder: Path, name: str, found: Report) -> str:
 
 def now() -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-
-
-def put(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8", errors="backslashreplace")
-    part.replace(path)
 
 
 def gathered(desk: Desk) -> Report:
@@ -224,8 +218,7 @@ def notes(crew: Team) -> list[str]:
     )
     found += [UNTRAINED] if recipe.target.model == "sandbox:phi3" else []
     found += [OPENINGS] if recipe.agents.writer.model == "templates" else []
-    found += [f"The {event['stage'].upper()} stage of cycle {event['cycle']} ended early: {event['why']}."
-              for event in crew.memory.events("stage_ended")]  # fmt: skip
+    found += mishaps.told(crew)
     return found + ([] if recipe.agents.second_judge else [ONE_JUDGE])
 
 

@@ -6,15 +6,16 @@ import json
 import os
 import platform
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from graph.config import Recipe, RecipeError, as_toml
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 THREAD: "RunnableConfig" = {"configurable": {"thread_id": "run"}, "recursion_limit": 100_000}
 VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "langgraph", "langchain-core", "vllm", "breakfix")
+LAYOUT = 1
+"""Of a run's folder: another where what lies in it means something else."""
+LOOKS = 5
+"""Times that a lock is looked at before it is taken for held."""
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1", "LANGGRAPH_CLI_NO_ANALYTICS": "1",
     "RAY_USAGE_STATS_ENABLED": "0", "TOKENIZERS_PARALLELISM": "false", "LANGGRAPH_STRICT_MSGPACK": "true",
@@ -62,6 +67,7 @@ def beginning(recipe: Recipe, folder: Path, **more: Any) -> Iterator[Path]:
         )
     text = as_toml(recipe)
     manifest = {
+        "layout": LAYOUT,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seed": recipe.seed,
         "recipe": hashlib.sha256(text.encode()).hexdigest(),
@@ -100,28 +106,48 @@ def revision() -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the run for this process alone. Raises RecipeError when another one has it."""
+    """Holds the run for this process alone, until it ends, however it ends: the kernel lets go of what a dead one had.
+
+    Raises RecipeError when another one has it.
+    """
     with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise RecipeError(
-                f"{folder} is being run by process {lock.read().strip()}; wait for it, or stop it"
-            ) from None
+        for left in reversed(range(LOOKS)):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    raise RecipeError(
+                        f"{folder} is being run by process {who(lock)}; wait for it, or stop it"
+                    ) from None
+                time.sleep(0.05)  # somebody may only be looking
+            except OSError as error:
+                raise RecipeError(
+                    f"{folder} lies where no file can be locked ({error.strerror}); keep runs on another disk"
+                ) from error
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} {platform.node()}")
         lock.flush()
         yield
 
 
+def who(lock: IO[str]) -> str:
+    """The process that is written in a lock; and its host, where that is another."""
+    lock.seek(0)
+    process, _, host = lock.read().strip().partition(" ")
+    return process if host in ("", platform.node()) else f"{process} on {host}"
+
+
 def holder(folder: Path) -> str:
     """The process that runs a run now; empty when none does."""
-    try:
-        with locked(folder):
+    if not (folder / "lock").is_file():
+        return ""
+    with (folder / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return ""
-    except RecipeError:
-        return (folder / "lock").read_text().strip()
+        except BlockingIOError:
+            return who(lock)
 
 
 @contextmanager
@@ -136,17 +162,42 @@ def opened(folder: Path) -> "Iterator[CompiledStateGraph[Any, Any, Any, Any]]":
         yield build(saver)
 
 
+@contextmanager
+def as_it_is(folder: Path) -> "Iterator[CompiledStateGraph[Any, Any, Any, Any]]":
+    """The graph of a run on a copy of its checkpoints, to look at."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    from graph.build import build
+    from tools.copying import copied
+
+    check(folder)
+    file = folder / "state.sqlite"
+    with closing(copied(file, ":memory:") if file.is_file() else sqlite3.connect(":memory:")) as copy:
+        yield build(SqliteSaver(copy))
+
+
 def check(folder: Path) -> None:
-    """Raises RecipeError for a folder that holds no run."""
+    """Raises RecipeError for a folder that holds no run, or a newer breakfix's."""
     if not (folder / "recipe.toml").is_file():
         raise RecipeError(f"{folder} is no run: no recipe.toml there; `ls runs` shows what there is")
+    manifest = folder / "manifest.json"
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8")).get("layout", 0) if manifest.is_file() else 0
+    except (ValueError, AttributeError):
+        return
+    if found > LAYOUT:
+        raise RecipeError(f"{folder} is of layout {found}, and this breakfix knows {LAYOUT}: use the one that made it, "
+                          "or a newer one")  # fmt: skip
 
 
 def standing(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Standing:
-    """Where the run is, from its last checkpoint."""
+    """Where the run is, from its last checkpoint.
+
+    A node whose result was written, and the checkpoint after it was not, is no longer among those that come `next`.
+    """
     snapshot: StateSnapshot = graph.get_state(THREAD)
     shown = next((dict(found.value) for task in snapshot.tasks for found in task.interrupts), {})
-    node = snapshot.next[0] if snapshot.next else ""
+    node = next((task.name for task in snapshot.tasks), "")
     begun = bool(snapshot.values)
     state = "waiting" if shown else "stopped" if node or not begun else "finished"
     return Standing(state, node or ("" if begun else "baseline"), dict(snapshot.values), shown)
@@ -159,11 +210,12 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "")
     run stays until then. SIGTERM is taken as Ctrl-C: both leave a run that can be gone on with.
     """
     from graph import logs, notifying, signals
+    from graph.mishaps import minded
     from graph.team import team
 
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     signals.heed()
-    with locked(folder), logs.kept(folder), notifying.failures(folder), opened(folder) as graph:
+    with locked(folder), logs.kept(folder), notifying.failures(folder), minded(folder), opened(folder) as graph:
         now = standing(graph)
         while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, until))):
             pass_on(graph, folder, now, answer, until)

@@ -41,6 +41,31 @@ def test_requests_that_arrive_together_are_answered_in_batches_and_none_is_mixed
     assert together == [ask(Local(engine=engine), text)[0] for text in texts]
 
 
+def test_too_little_memory_halves_what_is_answered_at_once_and_loses_no_answer(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    batches, room = list[int](), 2
+    generate = Engine.generate
+
+    def crowded(self: Engine, prompts: Sequence[str], *way: Any) -> list[Answer]:
+        batches.append(len(prompts))
+        if len(prompts) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return generate(self, prompts, *way)
+
+    texts = ["how is a tea made", "venom", "steep it in water", "hello", "no", "sure hello"]
+    before = [ask(Local(engine=engine), text)[0] for text in texts]
+    monkeypatch.setattr(Engine, "generate", crowded)
+    assert ask(Local(engine=engine), *texts) == before
+    assert batches == [4, 2, 2, 2]
+    assert "too little memory to answer 4 at once: 2 from here on" in capsys.readouterr().err
+    room = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        ask(Local(engine=engine), "hello")
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     import torch

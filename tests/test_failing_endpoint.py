@@ -154,6 +154,27 @@ def test_a_server_that_dies_and_comes_back_costs_no_attempt(
     assert 300 <= len(other.asked) <= 300 + 3 * 8
 
 
+def test_an_endpoint_that_was_there_is_waited_for_as_long_as_a_recipe_says_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: Endpoint
+) -> None:
+    monkeypatch.setattr(endpoints, "LONG", 0.3)
+    told, since = list[tuple[str, bool]](), list[float]()
+
+    def gone(number: int, asked: dict[str, Any]) -> Say:
+        if number >= 10:
+            since.append(time.monotonic())
+        return "hello" if number < 10 or since[-1] - since[0] > 2.5 else PASSING["500"]
+
+    endpoint.say = gone
+    with endpoints.patient(60, lambda name, lasted, most, why: told.append((name, bool(why)))):
+        attempts = held(Memory(tmp_path / "memory.sqlite"), endpoint.url, 100)
+    assert len(attempts) == 100
+    assert sum(bool(attempt.error) for attempt in attempts) < endpoints.ROW
+    assert (told[0], told[-1]) == ((endpoint.url, True), (endpoint.url, False))
+    assert [over for _, over in told].count(False) == 1
+    assert len(endpoint.asked) < 200
+
+
 def test_nobody_at_an_address_is_told_in_one_line_after_few_tries(tmp_path: Path, endpoint: Endpoint) -> None:
     with running(Endpoint()) as closed:
         pass

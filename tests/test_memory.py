@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools.memory import Memory
-from tools.records import Adapter, Attempt, Example, Goal, Message, StagePlan, Turn, Verdict
+from tools.records import Attempt, Example, Goal, Message, StagePlan, Turn, Verdict
 
 
 @pytest.fixture
@@ -148,20 +148,3 @@ def test_what_was_taken_back_is_kept_on_record_and_is_no_part_of_the_conversatio
     assert memory.get(Attempt) == [tried]
     assert tried.kept == turns[2:]
     assert tried.response == "Sure, here"
-
-
-def test_a_memory_begun_before_checkpoints_competed_takes_them(tmp_path: Path) -> None:
-    plan = StagePlan(
-        stage="sft", base="b", cycle=1, examples="", rows=1, epochs=1, rate=1, rank=1, batch=1, length=1, seed=0
-    )
-    end = Adapter(plan=plan.id, stage="sft", cycle=1, path="a", loss_first=1, loss_last=1, steps=9)
-    old = Memory(tmp_path / "memory.sqlite")
-    old.add([plan, end])
-    old.db.execute("drop trigger adapters_are_not_updated")
-    old.db.execute("alter table adapters drop column within")
-    old.close()
-    memory = Memory(tmp_path / "memory.sqlite")
-    kept = end.model_copy(update={"within": 5, "steps": 5})
-    memory.add([kept])
-    assert memory.get(Adapter) == [end, kept]
-    memory.close()

@@ -1,10 +1,12 @@
 """The long measurements run, in slices of a few seconds; their figures are in docs/measurements.md."""
 
 import re
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import engines, memory
+from tests.benchmarks import engines, long, memory, soak
 
 
 def test_the_engine_keeps_its_cap_asks_once_and_keeps_every_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +22,17 @@ def test_a_memory_is_filled_and_a_cycle_planned_from_it(capsys: pytest.CaptureFi
     found = re.search(r"planning a cycle of 300: ([0-9.]+) s", said)
     assert found
     assert float(found[1]) < 2
+
+
+def test_a_run_that_is_killed_at_random_ends_with_the_record_of_an_undisturbed_one(tmp_path: Path) -> None:
+    found = soak.main(1, 1, 3, tmp_path)
+    assert sum(map(soak.killed, found)) > 0
+    assert {(*one["lost"], *one["more"]) for one in found} == {()}
+    assert {(one["twice"], one["tracebacks"]) for one in found} == {(0, 0)}
+
+
+def test_no_file_stays_open_and_checkpoints_grow_no_faster_cycle_by_cycle(tmp_path: Path) -> None:
+    seen = long.main(5, tmp_path)
+    assert len({one["files"] for one in seen[2:]}) == 1
+    grown = [after["state"] - before["state"] for before, after in pairwise(seen[2:])]
+    assert max(grown) < 400

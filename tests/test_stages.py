@@ -11,11 +11,11 @@ import pytest
 from staging import ROWS, curve_of, dies_at, in_process, plan, said_of, same, silent, spec, weights
 
 from tools.records import Adapter, digest
-from training import checkpoints, curve, dpo, loading, sft, stages
+from training import checkpoints, curve, dpo, loading, sft, stages, watch
 from training.checkpoints import Progress
-from training.saving import Done
+from training.saving import Done, whole
 from training.settings import Training
-from training.stages import StageError, run_stage, supervise
+from training.stages import StageError, StageSpoilt, run_stage, supervise
 
 ROOT = Path(__file__).parent.parent
 
@@ -171,9 +171,66 @@ def test_the_reference_of_dpo_is_the_sft_policy(undisturbed: dict[str, Path], ti
     )
 
 
-def test_a_loss_that_is_no_number_ends_the_stage(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="lower the rate"):
-        in_process(plan(tiny_model, rate=1e30), tmp_path)
+def test_a_stage_that_comes_to_no_number_leaves_no_adapter_and_says_why(tiny_model: Path, tmp_path: Path) -> None:
+    wild = plan(tiny_model, rate=1e30)
+    settings = Training(dropout=0, at_once=4, batch=4, threads=1)
+    with pytest.raises(StageSpoilt, match=rf"^sft stage {wild.id}: .*lower the rate$") as told:
+        run_stage(wild, ROWS, tmp_path, None, silent, settings)
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "adapters" / wild.id / "adapter.json").exists()
+
+
+def test_weights_that_are_no_numbers_are_no_candidate_though_no_loss_was(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(seen: Progress, steps: tuple[int, ...]) -> None:
+        if seen.step in steps:
+            monkeypatch.setattr(watch, "numbers", lambda model: False)
+
+    with pytest.raises(watch.Spoilt, match="the weights are no numbers"):
+        in_process(plan(tiny_model), tmp_path / "blind", tell=lambda seen: spoil(seen, (24,)), watch={"looks": 0})
+    monkeypatch.undo()
+    folder = in_process(plan(tiny_model), tmp_path / "watched", tell=lambda seen: spoil(seen, (22,)))
+    done = said_of(folder)
+    assert "the weights were no numbers any more at step 24" in done.why
+    assert done.kept == 24 or done.kept == 20
+
+
+def test_an_adapter_that_was_cut_short_is_trained_again_to_the_same_weights(
+    undisturbed: dict[str, Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = in_process(plan(tiny_model), tmp_path)
+    file = folder / "adapter_model.safetensors"
+    assert whole(folder)
+    for left in (file.stat().st_size - 1, 100, 3, 0):
+        file.write_bytes((undisturbed["sft"] / file.name).read_bytes()[:left])
+        assert not whole(folder)
+    (folder / "spec.json").write_text(spec(plan(tiny_model), dropout=0.1, at_once=2).model_dump_json())
+    stages.again(folder, silent)
+    assert whole(folder)
+    assert same(folder, undisturbed["sft"])
+
+
+def test_two_processes_never_train_in_one_folder(tmp_path: Path) -> None:
+    script = "import sys; from pathlib import Path; from training import stages; stages.LEFT = float(sys.argv[2])\n" \
+             "lock = stages.alone(Path(sys.argv[1])); print('mine', flush=True); sys.stdin.read()"  # fmt: skip
+
+    def begun(left: float) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(left)], cwd=ROOT, text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+    with begun(60) as first:
+        assert first.stdout
+        assert first.stdout.readline() == "mine\n"
+        with begun(0.1) as second:
+            assert second.wait(60) == 1
+            assert second.stderr
+            assert f"another process still trains in {tmp_path}" in second.stderr.read()
+        with begun(60) as third:
+            first.kill()
+            assert third.stdout
+            assert third.stdout.readline() == "mine\n"
+            third.kill()
 
 
 def test_an_interrupted_stage_takes_its_process_along_and_is_resumed(
@@ -205,6 +262,7 @@ def test_a_finished_stage_is_not_run_again(tmp_path: Path) -> None:
     (folder / "work").mkdir(parents=True)
     there = Adapter(plan=asked.id, stage="sft", cycle=1, path="here", loss_first=2, loss_last=1, steps=9)
     (folder / "adapter.json").write_text(Done(adapter=there, plan=asked, rows={}).model_dump_json())
+    (folder / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     assert run_stage(asked, ROWS, tmp_path, None, silent) == there
     assert not (folder / "work").exists()
 

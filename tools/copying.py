@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from tools.memory import TABLES
+from tools.schema import GROWING
 
 TRIES = 50
-GROWING = (*TABLES.values(), "costs", "events")
-"""The tables of a memory. Their rows are numbered as they come and none is ever taken away."""
 
 
 def copied(file: Path, to: Path | str) -> sqlite3.Connection:

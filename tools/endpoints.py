@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import math
 import random
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple, TypeVar
@@ -30,7 +32,7 @@ FALLEN: tuple[Kind, ...] = ("away", "slow", "wrong")
 """After these a server of our own may have to be started again."""
 STATUS: dict[int, Kind] = {
     400: "own", 413: "own", 422: "own", 408: "wrong", 409: "wrong", 425: "wrong", 429: "limited",
-    502: "away", 503: "away",
+    502: "away", 503: "away", 504: "away", 529: "limited",
 }  # fmt: skip
 """Every other 3xx and 4xx is `refused`, and every other status `wrong`."""
 MENDS = {
@@ -47,12 +49,19 @@ WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 TIMEOUT = 120.0
 """Seconds that one request may take."""
 PATIENCE, AT_FIRST = 300.0, 30.0
-"""Seconds without any answer before an endpoint is given up; the second, of one that has never answered."""
+"""Seconds without any answer before an endpoint is given up, where nobody says another number; the second, of one that
+has never answered."""
+LONG, SLOWEST = 60.0, 60.0
+"""Seconds without any answer from which on somebody is told, and most between two tries then."""
 OWN = 20
 """Conversations in a row that one model will not take before that is the recipe's fault and not theirs."""
 ROW = 5
 """Calls in a row that came to nothing before an endpoint is given up."""
 LATER = "mend that (the run's own recipe.toml may be edited), and `breakfix resume` goes on where it was"
+
+
+Wait = Callable[[str, float, float, str], None]
+"""Told of a wait: who is waited for, for how many seconds so far and at most, and why; empty where that is over."""
 
 
 class EndpointGone(RuntimeError):
@@ -120,6 +129,8 @@ class Endpoint:
     own: "Counter[str]" = field(default_factory=Counter)
     """For each model, conversations that it would not take since it took one."""
     away: bool = False
+    since: float | None = None
+    """When it was last known to answer, where it does not now."""
     closed_until: float = 0.0
     waiting: "deque[asyncio.Future[None]]" = field(default_factory=deque)
     revive: Callable[[], bool] | None = None
@@ -201,6 +212,9 @@ class Endpoint:
             LOG.info("endpoint answers again", extra={"told": {"endpoint": self.name, "model": model}})
         self.own[model] = 0
         self.answers += 1
+        if self.since is not None and (lasted := time.monotonic() - self.since) > LONG:
+            WAITING.tell(self.name, lasted, WAITING.patience, "")
+        self.since = None
         self.row, self.away = 0, False
         self.limit = min(self.cap, self.limit + 1 / self.limit)
 
@@ -210,7 +224,9 @@ class Endpoint:
         others = self.answers > call.answers
         if others or call.since is None:
             call.answers, call.since = self.answers, now
-        if met.wait > PATIENCE:
+        if met.kind in ("slow", "wrong") and self.answers and self.row >= ROW - 1:
+            met = met._replace(kind="away")  # it is not the calls: so many in a row came to nothing
+        if met.wait > WAITING.patience:
             raise EndpointGone(f"{line}; it asks to wait {met.wait:.0f} s; {LATER}")
         if met.kind not in SHARED or (cuts == self.cuts if met.kind == "limited" else not self.away):
             LOG.warning(SAID[met.kind], extra={"told": {"endpoint": self.name, "model": call.model, **met.status}})
@@ -227,9 +243,12 @@ class Endpoint:
         if met.kind == "limited" and cuts == self.cuts:
             self.limit, self.cuts = max(1.0, self.limit / 2), self.cuts + 1
         self.away = self.away or met.kind == "away"
-        if lasted > (PATIENCE if self.answers else min(PATIENCE, AT_FIRST)):
+        if lasted > (WAITING.patience if self.answers else min(WAITING.patience, AT_FIRST)):
             raise EndpointGone(f"{line}; no answer to anybody for {lasted:.0f} s; {LATER}")
-        pause = min(WAITS[-1], max(WAITS[0], lasted)) * random.uniform(0.5, 1)
+        self.since = min(self.since or math.inf, time.monotonic() - lasted)
+        if lasted > LONG:
+            WAITING.tell(self.name, lasted, WAITING.patience, line)
+        pause = min(max(WAITS[-1], min(lasted / 10, SLOWEST)), max(WAITS[0], lasted)) * random.uniform(0.5, 1)
         self.closed_until = max(self.closed_until, time.monotonic() + pause)
 
     def _end(self, met: Trouble, line: str, model: str) -> RuntimeError:
@@ -245,6 +264,36 @@ class Endpoint:
         if self.row >= ROW:
             return EndpointGone(f"{line}; so {self.row} calls in a row; {LATER}")
         return Unanswered(line)
+
+
+def nobody(name: str, lasted: float, most: float, why: str) -> None:
+    """Is told of waits, and does nothing."""
+
+
+@dataclass
+class Waiting:
+    """How long an endpoint is waited for in this process, and who is told."""
+
+    own: float | None = None
+    tell: Wait = nobody
+
+    @property
+    def patience(self) -> float:
+        return PATIENCE if self.own is None else self.own
+
+
+WAITING = Waiting()
+
+
+@contextmanager
+def patient(seconds: float, tell: Wait) -> Iterator[None]:
+    """Has endpoints that have answered be waited for that long."""
+    before = WAITING.own, WAITING.tell
+    WAITING.own, WAITING.tell = seconds, tell
+    try:
+        yield
+    finally:
+        WAITING.own, WAITING.tell = before
 
 
 ENDPOINTS: dict[str, Endpoint] = {}

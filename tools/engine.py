@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict
 
 from tools.chat import first, rendered
+from tools.footprint import lacking
 from tools.records import BASE, digest
 
 if TYPE_CHECKING:
@@ -120,6 +122,9 @@ class Engine:
             try:
                 answers = await asyncio.to_thread(self.generate, [prompt for _, prompt, _ in batch], *way)
             except Exception as error:
+                if lacking(error) and self.fewer(len(batch)):
+                    self._waiting = [*batch, *self._waiting]
+                    continue
                 for _, _, future in batch:
                     if not future.done():
                         future.set_exception(error)
@@ -127,6 +132,18 @@ class Engine:
             for (_, _, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
+
+    def fewer(self, tried: int) -> bool:
+        """Halves how many are answered at once, as so many are too much for the memory; False where it was one."""
+        import torch
+
+        gc.collect()
+        torch.cuda.empty_cache()
+        if tried == 1:
+            return False
+        self.batch = tried // 2
+        print(f"too little memory to answer {tried} at once: {self.batch} from here on", file=sys.stderr)
+        return True
 
     def generate(
         self, prompts: Sequence[str], adapter: str, most: int | None = None, scored: bool = False,

@@ -21,6 +21,15 @@ SERVER = 2 * GIB
 """The same for a vLLM server, with its CUDA graphs and the activations of the batch that it plans for."""
 
 
+LACKING = ("OutOfMemoryError", "can't allocate memory", "MemoryError", "Cannot allocate memory", "bad_alloc")
+"""Words of an error that says that a card, or the machine, has too little."""
+
+
+def lacking(error: BaseException) -> bool:
+    """Whether an error says that there was too little memory; torch's own kind of it is slow to import."""
+    return any(word in f"{type(error).__name__}: {error}" for word in LACKING)
+
+
 class Shape(NamedTuple):
     """What of a model's architecture decides how much memory it takes."""
 

@@ -1,13 +1,17 @@
 """The memory of a run: one SQLite file that is only ever appended to."""
 
 import json
+import os
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tools import schema
+from tools.copying import copied
 from tools.records import Adapter, Attempt, Example, Goal, Record, Score, StagePlan, Verdict
 
 R = TypeVar("R", bound=Record)
@@ -95,24 +99,26 @@ class Memory:
     """What happened, by id. Adding a record that is there already does nothing; nothing is changed or deleted."""
 
     def __init__(self, path: Path) -> None:
+        """Opens a memory, or begins one. One of an older version, or that cannot be written to, is for looking alone.
+
+        Raises `schema.Newer`.
+        """
         from sqlite_utils import Database
 
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = path
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, timeout=60)
+        self._connection, looking = opened(path)
         self.db = Database(self._connection)
-        self.db.enable_wal()
         self._connection.execute("pragma foreign_keys = on")
-        self._connection.execute("pragma synchronous = normal")
         self._connection.execute(f"pragma cache_size = {-CACHE}")
+        if looking:
+            self._connection.execute("pragma query_only = on")
+            return
+        self.db.enable_wal()
+        self._connection.execute("pragma synchronous = normal")
         self._connection.execute(f"pragma wal_autocheckpoint = {LOG}")
-        self._connection.executescript(SCHEMA)
-        if "within" not in self.db["adapters"].columns_dict:  # a memory that was begun before checkpoints competed
-            self.db["adapters"].add_column("within", int, not_null_default=0)
-        for table in (*TABLES.values(), "costs", "events"):
-            for verb in ("update", "delete"):
-                self._connection.execute(APPEND_ONLY.format(table=table, verb=verb))
+        tables(self._connection)
         path.chmod(0o600)
 
     def close(self) -> None:
@@ -202,6 +208,40 @@ class Memory:
             where purpose = 'attack' and (cycle < ? or (cycle = ? and seed < ?)) and error = '' and harmful = ?
             order by cycle desc, seed desc limit ?"""
         return unpacked(self.query(sql, len(judges), *judges, cycle, cycle, before, broke, most))
+
+
+def opened(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """A connection to a memory, and whether it is one to look through alone: then the file stays as it is."""
+    if not path.exists() and not os.access(path.parent, os.W_OK):
+        memory = sqlite3.connect(":memory:", check_same_thread=False)
+        tables(memory)
+        return memory, True
+    if path.exists() and not os.access(path, os.W_OK):
+        alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{alone}", uri=True, check_same_thread=False), True
+    if schema.older(path):
+        memory = sqlite3.connect(":memory:", check_same_thread=False, uri=True)
+        brought_up(path, memory)
+        return memory, True
+    return sqlite3.connect(path, check_same_thread=False, timeout=60), False
+
+
+def tables(memory: sqlite3.Connection) -> None:
+    """Makes the tables of a memory, where they are not there, and what forbids changes to them."""
+    memory.executescript(SCHEMA)
+    if memory.execute("pragma user_version").fetchone() == (0,):
+        memory.execute(f"pragma user_version = {schema.VERSION}")
+    for table in schema.GROWING:
+        for verb in ("update", "delete"):
+            memory.execute(APPEND_ONLY.format(table=table, verb=verb))
+
+
+def brought_up(old: Path, memory: sqlite3.Connection) -> None:
+    """Fills an empty memory from an older version's file, which stays as it is."""
+    tables(memory)
+    with tempfile.TemporaryDirectory() as scratch:
+        copied(old, Path(scratch) / old.name).close()
+        schema.filled(memory, Path(scratch) / old.name, schema.GROWING)
 
 
 def marks(values: Collection[object]) -> str:

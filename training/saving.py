@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tools.disk import put, settle
 from tools.records import Adapter, Example, StagePlan
 from training.settings import Closed
 
@@ -51,8 +52,8 @@ def save(trainer: Any, folder: Path, plan: StagePlan, rows: Sequence[Example], s
     kinds: dict[str, int] = dict(sorted(Counter(row.kind for row in rows).items()))
     done = Done(adapter=adapter, plan=plan, rows=kinds, kept=step_of(kept) if kept else None, why=why)
     (folder / "README.md").write_text(card(done, len(trainer.train_dataset)), encoding="utf-8")
-    (folder / f"{DONE}.part").write_text(done.model_dump_json(indent=1), encoding="utf-8")
-    (folder / f"{DONE}.part").rename(folder / DONE)
+    settle(*(file for file in folder.iterdir() if file.is_file()))
+    put(folder / DONE, done.model_dump_json(indent=1))
 
 
 def weights(trainer: Any) -> dict[str, Any]:
@@ -79,6 +80,28 @@ def write(trainer: Any, folder: Path, plan: StagePlan, state: dict[str, Any] | N
         trainer.model.save_pretrained(
             folder, state_dict=state, selected_adapters=["default"], save_embedding_layers=False
         )
+
+
+def whole(folder: Path) -> bool:
+    """Whether an adapter is said to be done, and its weights are as long as their own heads say."""
+    try:
+        Done.model_validate_json((folder / DONE).read_text(encoding="utf-8"))
+        files = list(folder.glob("*.safetensors"))
+        return bool(files) and all(map(as_long_as_said, files))
+    except (OSError, ValueError):
+        return False
+
+
+def as_long_as_said(file: Path) -> bool:
+    """Whether a safetensors file ends where its head says
+    (https://huggingface.co/docs/safetensors/index#format). Raises ValueError for a head that is none."""
+    with file.open("rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        if size > file.stat().st_size:
+            return False
+        head = json.loads(opened.read(size))
+    ends = [one["data_offsets"][1] for name, one in head.items() if name != "__metadata__"]
+    return file.stat().st_size == 8 + size + max(ends, default=0)
 
 
 def step_of(folder: Path) -> int:

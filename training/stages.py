@@ -1,5 +1,6 @@
 """One stage of training, in a process of its own: its memory is returned when it ends, whatever it did."""
 
+import fcntl
 import gc
 import logging
 import os
@@ -12,21 +13,25 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
+from tools.footprint import lacking
 from tools.records import BASE, Adapter, Example, StagePlan, digest
 from training import curve, dataset, dpo, loading, sft, watch
 from training.checkpoints import Progress, newest, watcher
-from training.saving import DONE, Done, save, weights, write
+from training.saving import DONE, Done, save, weights, whole, write
 from training.settings import Closed, Training
 
 LOG, ROWS, SPEC, WORK = "log.txt", "rows.jsonl", "spec.json", "work"
 STOPPED = 4
 """Exit code of a stage whose parent is gone: stopped, and resumable."""
-CROWDED = 5
-"""Exit code of a stage that wanted more memory than its card has."""
-KILLED, FULL = "(SIGKILL)", f"exitcode  : {CROWDED} "
-"""What accelerate says of a process of its own that was killed, or that had too little memory."""
+CROWDED, SPOILT = 5, 6
+"""Exit codes of a stage that wanted more memory than its card has, and of one whose weights are no numbers any more."""
+KILLED, FULL, LOST = "(SIGKILL)", f"exitcode  : {CROWDED} ", f"exitcode  : {SPOILT} "
+"""What accelerate says of a process of its own that was killed, that had too little memory, or that came to nothing."""
+LOCK = "lock"
+LEFT = 60.0
+"""Seconds for which a stage waits for one that a dead parent left behind in its folder."""
 TRIES = 3
 """How often a killed stage goes on by itself."""
 QUIET = {
@@ -47,6 +52,10 @@ TRAINERS: dict[str, Callable[..., Any]] = {"sft": sft.trainer, "dpo": dpo.traine
 
 class StageError(RuntimeError):
     """A stage ended without an adapter: which, how, and its last words, in one line."""
+
+
+class StageSpoilt(StageError):
+    """A stage came to weights that are no numbers, and has no sound step to end with: its candidate is none."""
 
 
 class Spec(Closed):
@@ -75,7 +84,8 @@ def run_stage(
             f"{plan.stage} stage {plan.id} is planned to go on with {plan.parent}, and has no folder of it"
         )
     folder = (run / "adapters" / plan.id).resolve()
-    if not (folder / DONE).exists():
+    if not whole(folder):
+        (folder / DONE).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ROWS).write_text("".join(row.model_dump_json() + "\n" for row in examples), encoding="utf-8")
         spec = Spec(plan=plan, parent=parent.resolve() if parent else None, settings=settings)
@@ -85,11 +95,25 @@ def run_stage(
     return Done.model_validate_json((folder / DONE).read_text(encoding="utf-8")).adapter
 
 
+def again(folder: Path, progress: Callable[[Progress], None]) -> None:
+    """Trains an adapter again, from the rows and the plan that lie in its folder. Raises as `run_stage` does."""
+    spec = Spec.model_validate_json((folder / SPEC).read_text(encoding="utf-8"))
+    (folder / DONE).unlink(missing_ok=True)
+    supervise(spec.plan, folder.resolve(), progress)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+
+
 def competing(adapter: Adapter, run: Path) -> list[Adapter]:
     """The adapters that a stage made, in order: those kept within it, and the one that it ended with."""
     within = [Done.model_validate_json(file.read_text(encoding="utf-8")).adapter
               for file in (run / adapter.path).glob(f"step-*/{DONE}")]  # fmt: skip
     return [*sorted(within, key=lambda one: one.within), adapter]
+
+
+def at_once(adapter: Adapter, run: Path) -> int:
+    """How many rows a stage had in memory at once; fewer than it was told where the card had too little."""
+    spec = Spec.model_validate_json((run / "adapters" / adapter.plan / SPEC).read_text(encoding="utf-8"))
+    return spec.settings.at_once
 
 
 def why(adapter: Adapter, run: Path) -> str:
@@ -108,19 +132,22 @@ def supervise(plan: StagePlan, folder: Path, progress: Callable[[Progress], None
         with (folder / LOG).open("ab") as log:
             before = log.tell()
             code = watched(folder, log, progress, settings)
-        if not code and (folder / DONE).exists():
+        if not code and whole(folder):
             return
         words = (folder / LOG).read_bytes()[before:].decode(errors="replace").split("\n")
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         crowded = code == CROWDED or any(FULL in line for line in words)
+        last = " | ".join([line.strip()[:300] for line in words if line.strip()][-3:]) or "it said nothing"
+        if code == SPOILT or any(LOST in line for line in words):
+            raise StageSpoilt(f"{plan.stage} stage {plan.id}: {last}")
         if crowded and (half := halved(folder / SPEC)):
             mend = f"too little memory on the card: going on with training.at_once = {half}"
         elif (code < 0 or any(KILLED in line for line in words)) and not crowded and tries < TRIES:
             tries += 1
             mend = f"going on, try {tries} of {TRIES}"
         else:
-            last = " | ".join([line.strip()[:300] for line in words if line.strip()][-3:]) or "it said nothing"
-            raise StageError(f"{plan.stage} stage {plan.id} ended with {how}: {last} (all of it: {folder / LOG})")
+            mend = "; not even one row at a time fits: lower training.length or training.rank" if crowded else ""
+            raise StageError(f"{plan.stage} stage {plan.id} ended with {how}: {last}{mend} (all of it: {folder / LOG})")
         with (folder / LOG).open("a", encoding="utf-8") as log:
             log.write(f"ended with {how}; {mend}\n")
         told = {"stage": plan.stage, "how": how, "mend": mend}
@@ -181,20 +208,41 @@ def main(path: Path) -> None:
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     gc.disable()  # until all is imported, which takes a tenth longer with it
+    held = alone(path.parent) if os.environ.get("RANK", "0") == "0" else None
     spec = Spec.model_validate_json(path.read_text(encoding="utf-8"))
     if spec.settings.report_to != curve.NOBODY:
         os.chdir(path.parent)
         os.environ.update({name: place for name, place in curve.PLACES.items() if name not in os.environ})
     try:
         train(path.parent, spec, lambda seen: print(seen.model_dump_json(), file=lines))
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is slow to import
-            raise
+    except watch.Spoilt as error:
         print(error, file=sys.stderr, flush=True)
+        os._exit(SPOILT)
+    except (RuntimeError, MemoryError) as error:
+        if not lacking(error):
+            raise
+        print(error or "out of memory", file=sys.stderr, flush=True)
         os._exit(CROWDED)
     sys.stderr.flush()
+    del held
     if spec.settings.report_to == curve.NOBODY:  # a reporter puts away what it has when Python ends
         os._exit(0)  # a second sooner than torch would let go of what it holds
+
+
+def alone(folder: Path) -> IO[bytes]:
+    """Holds the folder of a stage for this process. One that a dead parent left behind is about to end, and waited for.
+
+    Raises RuntimeError where it does not end.
+    """
+    lock, until = (folder / LOCK).open("ab"), time.monotonic() + LEFT
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError as error:
+            if time.monotonic() > until:
+                raise RuntimeError(f"another process still trains in {folder}; stop that first") from error
+            time.sleep(0.1)
 
 
 def die_with_parent() -> None:
@@ -229,6 +277,10 @@ def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
     trainer = TRAINERS[plan.stage](model, tokenizer, plan, rows, work / "saving", (), settings, held, **more)
 
     def put(step: int = 0, kept: Path | None = None, why: str = "") -> None:
+        if kept is None and not watch.numbers(model):
+            if step:
+                return
+            raise watch.Spoilt("the weights are no numbers any more; lower the rate")
         save(trainer, folder, plan, rows, time.monotonic() - began, step, kept, why)
 
     asked = watch.probe(rows, tokenizer, plan, settings.watch)

@@ -31,6 +31,10 @@ Entry = Mapping[str, float]
 """What is logged of a step."""
 
 
+class Spoilt(ValueError):
+    """A stage has come to what is no number, and had no sound step before."""
+
+
 class Asked(NamedTuple):
     """A row of the probe, in tokens. A row of SFT has nothing rejected."""
 
@@ -216,7 +220,7 @@ class Looks:
             self.why = f"the loss is {logs['loss']} at step {state.global_step}; lower the rate"
             control.should_training_stop = True
             if not self.best(seen(state)):
-                raise ValueError(self.why)
+                raise Spoilt(self.why)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step = self.best(seen(state))
@@ -229,6 +233,8 @@ class Looks:
         """What is to be kept, once the stage has ended."""
         state = self.trainer.state
         step = self.best(seen(state))
+        if step and not self.why and not numbers(self.trainer.model):
+            self.why = f"the weights were no numbers any more at step {state.global_step}; lower the rate"
         if step == state.global_step or not (self.why or self.trainer.eval_dataset):
             return Verdict(None, self.why)
         said = self.why or f"the loss on the rows kept back was lowest at step {step}"
@@ -265,6 +271,11 @@ class Looks:
         told = [found]
         broadcast_object_list(told)
         return told[0]
+
+
+def numbers(model: Any) -> bool:
+    """Whether all that is trained of a model is finite."""
+    return all(bool(one.isfinite().all()) for one in model.parameters() if one.requires_grad)
 
 
 def seen(state: Any) -> list[dict[str, float]]:

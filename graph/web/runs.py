@@ -2,10 +2,12 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,8 +99,9 @@ def running(folder: Path) -> str:
     asked only where the process that last had the lock is alive.
     """
     lock = folder / "lock"
-    last = lock.read_text().strip() if lock.is_file() else ""
-    return holder(folder) if last.isdecimal() and alive(int(last)) else ""
+    process, _, host = lock.read_text().strip().partition(" ") if lock.is_file() else ("", "", "")
+    gone = host in ("", platform.node()) and not (process.isdecimal() and alive(int(process)))
+    return "" if gone else holder(folder)
 
 
 def alive(process: int) -> bool:
@@ -134,7 +137,10 @@ def progress(crew: Team, where: Where) -> str:
 
 def told(folder: Path, most: int = 12) -> list[dict[str, str]]:
     """The last things that a run's log says, the latest first."""
-    lines = [json.loads(line) for line in tail(folder / "log.jsonl") if line.startswith("{") and line.endswith("}")]
+    lines = []
+    for line in tail(folder / "log.jsonl"):
+        with suppress(ValueError):  # the end of a line may have been lost
+            lines.append(json.loads(line))
     return [{"at": one["at"], "node": one.get("node", ""), "what": one["what"]} for one in lines[: -most - 1 : -1]]
 
 

@@ -1,0 +1,29 @@
+"""What fails at night, in one line: what it is, where, and what mends it."""
+
+import shutil
+from pathlib import Path
+
+from tools import disk
+
+DAMAGED = ("malformed", "file is not a database", "file is encrypted")
+"""What SQLite says of a file that is none any more."""
+MENDS = {
+    "full": "the disk of {folder} is full ({free:.1f} MB free); make room there, and {again}",
+    "read-only": "{folder} lies on a disk that is read-only; have it mounted for writing, and {again}",
+}
+
+
+def line(error: BaseException, folder: Path, going: bool) -> str:
+    """What to say of a failure that is the disk's, or of a damaged file; empty for any other.
+
+    `going` is whether the command goes on with a run.
+    """
+    made = (folder / "recipe.toml").is_file()
+    again = f"`breakfix resume {folder}` goes on where it was" if made and going else "give the same command again"
+    if what := disk.trouble(error, folder):
+        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        return MENDS[what].format(folder=folder, free=shutil.disk_usage(there).free / 1e6, again=again)
+    said = [str(one) for one in disk.behind(error) if disk.is_sqlite(one)]
+    if made and any(word in text for text in said for word in DAMAGED):
+        return f"a file of {folder} is damaged ({said[0]}); `breakfix resume {folder}` goes on from the last good state"
+    return ""

@@ -1,0 +1,79 @@
+"""What went wrong on the way, and what was made of it: told as it happens, and in the report."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from graph.attacking import ATTACKS
+from graph.team import Team, team
+from tools.endpoints import patient
+
+SILENT, LEAST, TIMES = 0.3, 10, 3.0
+"""A judge has fallen silent that leaves this share of a cycle's attempts undetermined, of so many at least, and so many
+times the share of the cycles before."""
+
+
+@contextmanager
+def minded(run: Path) -> Iterator[None]:
+    """Has a run go on from its last good state, and wait for endpoints as long as its recipe says."""
+    from graph.soundness import mended
+
+    crew = team(str(run))
+    mended(run, crew.watch)
+    with patient(crew.recipe.patience * 3600, partial(waited, crew)):
+        yield
+
+
+def silent(crew: Team, cycle: int) -> None:
+    """Says so, once in a cycle, where a judge leaves far more undetermined than it did: it may have begun to refuse."""
+    known = {event["judge"] for event in crew.memory.events("silent", cycle)}
+    for name, role in crew.labels_by.items():
+        now, before = undetermined(crew, name, "cycle = ?", cycle), undetermined(crew, name, "cycle < ?", cycle)
+        if name not in known and is_silent(now, before):
+            said = {"undetermined": "{} of {}".format(*now), "before": "{} of {}".format(*before)}
+            crew.memory.event(cycle, "judge", "silent", judge=name, role=role, **said)
+            crew.watch("judge", now[1], now[1], f"verdicts: {role} left {now[0]} of {now[1]} undetermined; see to it")
+
+
+def undetermined(crew: Team, judge: str, which: str, cycle: int) -> tuple[int, int]:
+    """How many of a judge's verdicts on the attacks of some cycles are none, and how many there are."""
+    where = ATTACKS.replace("cycle = ?", which)
+    [row] = crew.memory.query(
+        f"""select count(*) as n, count(*) - count(harmful) as none from verdicts where judge = ?
+            and at in (select number from attempts where {where})""", judge, cycle,
+    )  # fmt: skip
+    return row["none"], row["n"]
+
+
+def is_silent(now: tuple[int, int], before: tuple[int, int]) -> bool:
+    share, past = (none / n if n else 0.0 for none, n in (now, before))
+    return now[1] >= LEAST and share >= SILENT and share >= TIMES * past
+
+
+def waited(crew: Team, name: str, lasted: float, most: float, why: str) -> None:
+    """Tells whoever watches of a wait for an endpoint, and the memory when it is over."""
+    if why:
+        crew.watch("waiting", round(lasted), round(most), f"seconds for {name}: {why}")
+    else:
+        crew.memory.event(0, "", "waited", endpoint=name, minutes=round(lasted / 60, 1))
+
+
+def told(crew: Team) -> Iterator[str]:
+    """A sentence for everything of the kind that happened in a run."""
+    for kind, sentence in SENTENCES.items():
+        for event in crew.memory.events(kind):
+            stage, what = str(event.get("stage", "")).upper(), "; ".join(event.get("what", ()))
+            yield sentence.format_map(event | {"stage": stage, "what": what})
+
+
+SENTENCES = {
+    "stage_ended": "The {stage} stage of cycle {cycle} ended early: {why}.",
+    "crowded": "The card had too little memory in the {stage} stage of cycle {cycle}: {at_once} rows at once in place "
+    "of {wanted}, and as much more often; a step has the same rows.",
+    "discarded": "The {stage} stage of cycle {cycle} made no candidate: {why}.",
+    "silent": "**The {role} left {undetermined} attacks of cycle {cycle} undetermined**, and {before} before that: it "
+    "may have begun to refuse. What it did not judge is in no rate, and was not trained on.",
+    "waited": "{endpoint} gave no answer to anybody for {minutes} minutes, and was waited for.",
+    "mended": "Files of this run were damaged: {what}.",
+}

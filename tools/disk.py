@@ -1,0 +1,65 @@
+"""The disk: files that are there whole or not at all, and what a failure says of it."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+WORDS = {
+    "full": ("No space left", "disk is full", "uota exceeded"),
+    "read-only": ("Read-only file system", "readonly database"),
+}
+"""What SQLite, torch, safetensors and a training stage's last words say, whose errors have no number."""
+NUMBERS = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "read-only"}
+NOTHING = 1 << 16
+"""Bytes; where fewer are free, whatever fails in writing fails for that."""
+WRITING = (OSError, RuntimeError)
+"""What a write ends with that had no room and does not say so: `disk I/O error`, `file write failed`."""
+
+
+def put(file: Path, text: str) -> None:
+    """Writes a file that is whole at any time, for others read it meanwhile, and also after a crash of the machine."""
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        settle(part)
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def settle(*files: Path) -> None:
+    """Returns when the files, and all within those that are folders, would outlast a crash of the machine."""
+    for file in files:
+        for one in file.rglob("*") if file.is_dir() else [file]:
+            if one.is_file():
+                with one.open("rb") as opened:
+                    os.fsync(opened.fileno())
+
+
+def trouble(error: BaseException, folder: Path) -> str:
+    """`full` or `read-only` where a failure is the disk's on which a folder lies; else empty."""
+    for one in behind(error):
+        if isinstance(one, OSError) and one.errno in NUMBERS:
+            return NUMBERS[one.errno]
+        for what, words in WORDS.items():
+            if any(word in str(one) for word in words):
+                return what
+    there = next((one for one in (folder, *folder.absolute().parents) if one.exists()), Path("/"))
+    lacks = shutil.disk_usage(there).free < NOTHING
+    return "full" if lacks and any(isinstance(one, WRITING) or is_sqlite(one) for one in behind(error)) else ""
+
+
+def behind(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that led to it."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def is_sqlite(error: BaseException) -> bool:
+    return type(error).__module__ == "sqlite3"

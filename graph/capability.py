@@ -17,7 +17,7 @@ from evals.benchmarks import Outcomes
 from evals.harness import PREFIX, Result, Row
 from evals.suites.results import Measured
 from evals.suites.suite import Benchmark, Measure, Suite
-from graph.config import Recipe
+from graph.config import Recipe, RecipeError
 from graph.team import Team, Tell
 from tools.contamination import Item
 from tools.records import Score
@@ -153,7 +153,12 @@ def read(folder: Path) -> Result:
 @cache
 def rows(file: Path) -> list[Row]:
     """The rows of a file, which is whole where it is there."""
-    return [Row(**json.loads(line)) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    try:
+        return [Row(**json.loads(line)) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RecipeError(
+            f"{file} holds no rows of lm-evaluation-harness; delete it, and they are asked again"
+        ) from error
 
 
 def write(file: Path, rows: list[Row]) -> None:

@@ -43,10 +43,10 @@ def complain(error: Exception) -> int:
     from graph.config import RecipeError
     from tools.endpoints import EndpointGone, EndpointRefused, Unanswered
 
-    if isinstance(error, RecipeError):
+    if isinstance(error, RecipeError | EndpointRefused):
         print(f"breakfix: {error}", file=sys.stderr)
         return MISTAKE
-    if isinstance(error, EndpointGone | EndpointRefused | Unanswered):
+    if isinstance(error, EndpointGone | Unanswered):
         print(f"breakfix: {error}", file=sys.stderr)
         return RESUMABLE
     if os.environ.get("BREAKFIX_DEBUG"):

@@ -5,7 +5,8 @@ import hashlib
 import io
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for place, line in lines(path):
             yield place, json_object(line, f"{path}, {place}")
     else:
-        raise ValueError(f"{path}: goals are read from .csv or .jsonl, not {path.suffix or 'a file without a suffix'}")
+        raise ValueError(
+            f"{path}: goals are not read from {path.suffix or 'a file without a suffix'}; give a .csv or .jsonl"
+        )
 
 
 def split_of(text: str) -> Split:
@@ -167,12 +170,23 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"line {number}", line
 
 
+def logged(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """The JSON objects of a log's lines; a line that is none, as one that a kill has cut off, is left out."""
+    found = []
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            found.append(json.loads(line))
+    return [one for one in found if isinstance(one, dict)]
+
+
 def json_object(text: str, where: str) -> dict[str, Any]:
     """A JSON object. Raises ValueError, one line, that begins with `where`."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}: not JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{where}: nested too deeply to be read; write one flat object") from error
     if not isinstance(value, dict):
         raise ValueError(f"{where}: {str(value)[:60]!r} is no JSON object")
     return value

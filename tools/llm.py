@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from tools.endpoints import ENDPOINTS, endpoint
 from tools.records import Turn, digest
@@ -48,7 +49,7 @@ class Serving(BaseModel):
 class Model(BaseModel):
     """Which model plays a role, and how it is asked. All of it is part of the role's identity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     APART: ClassVar[frozenset[str]] = frozenset({"concurrency", "key_env", "price", "vllm", "adapters", "adapters_at"})
     """Settings that do not shape its answers."""
@@ -73,6 +74,24 @@ class Model(BaseModel):
     """For a target elsewhere: whose words have the endpoint load an adapter; empty where it finds them by itself."""
     adapters_at: str = ""
     """Where that machine has the run's folder of adapters; empty is the same path as here."""
+
+    @field_validator("base_url")
+    @classmethod
+    def is_an_address_without_a_password(cls, url: str) -> str:
+        """Whatever stands in a recipe is written into the run's folder."""
+        try:
+            parts = urlsplit(url)
+            wrong = url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0)
+        except ValueError:
+            wrong = True
+        if wrong:
+            raise ValueError(f"base_url = {url[:80]!r} is no address; write one such as http://localhost:8000/v1")
+        if url and (parts.username is not None or parts.password is not None):
+            raise ValueError(
+                f"base_url of {parts.hostname} holds a name or a password, which would be kept in the run; give it "
+                "without, and the key in the environment variable that key_env names"
+            )
+        return url
 
     @property
     def provider(self) -> str:
@@ -108,8 +127,6 @@ def chat(spec: Model) -> "BaseChatModel":
         key, url = os.environ.get(spec.key_env, ""), spec.base_url or OPENAI
         if not key and not spec.base_url:
             raise ValueError(f"{spec.model!r} needs a key: set ${spec.key_env}, or give a base_url that wants none")
-        if not re.match(r"https?://[^/]", url):
-            raise ValueError(f"base_url = {url!r} is no address; write one such as http://localhost:8000/v1")
         asked = Completions(
             model=spec.name, base_url=url, key=SecretStr(key or "none"), temperature=spec.temperature,
             max_tokens=spec.max_tokens,

@@ -1,13 +1,14 @@
 """What a run cost: calls, tokens and money by role, and time by node."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from evals.report.shapes import Cell, Section, Table
+from tools.goals import logged
 from tools.memory import Memory
 
 Price = Callable[[str, tuple[int, int]], float]
@@ -63,12 +64,9 @@ def read(log: Path) -> list[tuple[str, float]]:
     """Each node's beginnings, in order."""
     if not log.is_file():
         return []
-    lines: list[dict[str, Any]] = []
-    for line in log.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return [
-        (one["node"], datetime.fromisoformat(one["at"]).timestamp()) for one in lines if one.get("what") == "begins"
-    ]
+    found = []
+    for one in logged(log.read_text(encoding="utf-8", errors="replace").splitlines()):
+        with suppress(ValueError, KeyError, TypeError, OverflowError):
+            if one.get("what") == "begins":
+                found.append((str(one["node"]), datetime.fromisoformat(one["at"]).timestamp()))
+    return found

@@ -1,6 +1,5 @@
 """The runs that a console shows, and where each stands: read without standing in its way."""
 
-import json
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from graph.desk import champion
 from graph.gates import Decision, Place
 from graph.run import Standing, holder
 from graph.team import Team, team
+from tools.goals import logged
 from tools.records import Score
 
 LOG = "console.log"
@@ -134,8 +134,8 @@ def progress(crew: Team, where: Where) -> str:
 
 def told(folder: Path, most: int = 12) -> list[dict[str, str]]:
     """The last things that a run's log says, the latest first."""
-    lines = [json.loads(line) for line in tail(folder / "log.jsonl") if line.startswith("{") and line.endswith("}")]
-    return [{"at": one["at"], "node": one.get("node", ""), "what": one["what"]} for one in lines[: -most - 1 : -1]]
+    lines = logged(tail(folder / "log.jsonl"))
+    return [{name: str(one.get(name, "")) for name in ("at", "node", "what")} for one in lines[: -most - 1 : -1]]
 
 
 def output(folder: Path) -> str:

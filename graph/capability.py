@@ -60,7 +60,8 @@ def ask(crew: Team, adapter: str, name: str, node: str, cycle: int, full: bool) 
     settings, spec = recipe.evals.lm_eval, recipe.models[role]
     try:
         fill(
-            place(crew, adapter, name, full), name, settings.include, None if full else settings.limit, recipe.seed,
+            place(crew, adapter, name, full), name, harness.trusted(settings.include),
+            None if full else settings.limit, recipe.seed,
             partial(crew.target, adapter), partial(crew.watch, node), system=spec.system, at_once=spec.concurrency,
             weights=crew.weights(spec) or (recipe.base if role == "target" else None),
             account=crew.spent.setdefault(role, [0, 0, 0]),
@@ -173,5 +174,5 @@ def asked_in(recipe: Recipe) -> Iterator[Item]:
     """Every question of the recipe's tasks, none of which is to be trained on."""
     settings = recipe.evals.lm_eval
     for name in settings.tasks:
-        for text in harness.questions(name, settings.include, recipe.seed):
+        for text in harness.questions(name, harness.trusted(settings.include), recipe.seed):
             yield Item(text, PREFIX + name, text)

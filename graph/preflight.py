@@ -53,7 +53,7 @@ def preflight(recipe: Recipe) -> None:
             marked(task, source, recipe)
         benchmarked(recipe)
         for name in recipe.evals.lm_eval.tasks:
-            harness.known(name, recipe.evals.lm_eval.include)
+            harness.known(name, harness.trusted(recipe.evals.lm_eval.include))
         reporters(recipe.training.report_to)
         check(recipe.training)
     except ValidationError as error:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=BaseModel)
 AGAIN = "That was not the JSON asked for ({error}). Answer again with that JSON and nothing else."
+KEYS = re.compile(r"(?!.*(SECRET|PRIVATE|SSH))[A-Z0-9_]*KEY")
+"""Names of variables that a recipe may have sent somewhere: whoever wrote it does not get whatever there is."""
 TRANSIENT = (ConnectionError, TimeoutError)
 """What a model in this process may raise and then answer all the same, as the sandbox's do."""
 
@@ -58,7 +60,8 @@ class Model(BaseModel):
     """`openai:NAME`, `hf:PATH`, `vllm:PATH`, `sandbox:ROLE`, or `PROVIDER:NAME` of any that langchain knows."""
     base_url: str = ""
     key_env: str = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key; the key itself is never written down."""
+    """Name of the environment variable that holds the key; the key itself is never written down. It is sent to
+    `base_url`, so that a recipe may not name whatever the environment holds."""
     system: str = ""
     temperature: float = Field(default=0.0, ge=0)
     max_tokens: int = Field(default=512, gt=0)
@@ -74,6 +77,14 @@ class Model(BaseModel):
     """For a target elsewhere: whose words have the endpoint load an adapter; empty where it finds them by itself."""
     adapters_at: str = ""
     """Where that machine has the run's folder of adapters; empty is the same path as here."""
+
+    @field_validator("key_env")
+    @classmethod
+    def names_a_key_of_a_model(cls, name: str) -> str:
+        if not KEYS.fullmatch(name):
+            raise ValueError(f"key_env = {name!r} is no name of a model's key, which is sent to base_url; give the "
+                             "variable a name such as MY_API_KEY")  # fmt: skip
+        return name
 
     @field_validator("base_url")
     @classmethod

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RUNNING = ("run", "resume", "step", "approve", "reject", "review")
 """The commands that go on with a run."""
+LONGEST = 2000
+"""Letters of what went wrong: a server may have said it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,20 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def complain(error: Exception) -> int:
     """One line for a user's mistake and for a failure that has a name; a traceback only for what is our fault."""
     from graph.config import RecipeError
+    from graph.terminal import plain
     from tools.endpoints import EndpointGone, EndpointRefused, Unanswered
 
     if isinstance(error, RecipeError | EndpointRefused):
-        print(f"breakfix: {error}", file=sys.stderr)
+        print(f"breakfix: {plain(str(error), LONGEST)}", file=sys.stderr)
         return MISTAKE
     if isinstance(error, EndpointGone | Unanswered):
-        print(f"breakfix: {error}", file=sys.stderr)
+        print(f"breakfix: {plain(str(error), LONGEST)}", file=sys.stderr)
         return RESUMABLE
     if os.environ.get("BREAKFIX_DEBUG"):
         raise error
-    line = str(error).strip().splitlines()
-    print(
-        f"breakfix: {type(error).__name__}: {line[0] if line else ''} (BREAKFIX_DEBUG=1 shows where)", file=sys.stderr
-    )
+    line = next(iter(str(error).strip().splitlines()), "")
+    print(f"breakfix: {type(error).__name__}: {plain(line, LONGEST)} (BREAKFIX_DEBUG=1 shows where)", file=sys.stderr)
     return FAILED
 
 

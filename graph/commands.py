@@ -79,6 +79,7 @@ def bring_in(asked: argparse.Namespace) -> int:
     from graph.run import locked
     from graph.sources import behaviours, store
     from graph.team import team
+    from graph.terminal import plain
     from tools.transcripts import read
 
     now = look(asked.folder)
@@ -96,7 +97,7 @@ def bring_in(asked: argparse.Namespace) -> int:
         new, refused = store(crew, asked.file, imported, cycle)
     left_out = [*imported.malformed, *refused]
     for line in left_out:
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"left out: {plain(line, 500)}", file=sys.stderr)
     known = len(imported.attempts) - len(refused) - new
     print(f"imported {asked.file}: {new} new, {known} there already, {len(left_out)} left out")
     return FINISHED if new or known else FAILED

@@ -10,7 +10,14 @@ import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, ClassVar
 
-from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, ClientTimeout, TCPConnector
+from aiohttp import (
+    ClientConnectionError,
+    ClientPayloadError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    TCPConnector,
+)
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
@@ -25,6 +32,8 @@ from tools.endpoints import Failed, Unanswered
 
 OPENAI = "https://api.openai.com/v1"
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+LARGEST = 32 * 2**20
+"""Bytes of an answer, however it was packed."""
 TOP = 5
 """How many tokens' probabilities are asked for at each place: as many as every endpoint gives that gives any."""
 LACKS = {
@@ -137,12 +146,22 @@ async def post(url: str, key: str, asked: dict[str, Any]) -> bytes:
     try:
         headers, opened = {"Authorization": f"Bearer {key}"}, await session()
         async with opened.post(url, json=asked, headers=headers, allow_redirects=False) as response:
-            body = await response.read()
+            body = await within(response)
     except (ClientConnectionError, ClientPayloadError) as error:
         raise ConnectionError(str(error) or type(error).__name__) from error
     if response.status != 200:
         raise Failed(reason(body), response.status, response.headers)
     return body
+
+
+async def within(response: ClientResponse) -> bytes:
+    """A body, unpacked as it comes. Raises Failed for one that would fill the memory."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST:
+            raise Failed(f"an answer of more than {LARGEST >> 20} MB", response.status, response.headers)
+    return bytes(body)
 
 
 def result(body: bytes, strip: bool = False) -> ChatResult:

@@ -41,6 +41,8 @@ JBB_BEHAVIORS = {
 """Behaviours that belong to another area than the rest of their category."""
 LONGEST = 2**31 - 1
 """Characters that a cell of a CSV may have; Python's own limit is less than a long answer."""
+LARGEST = 2**30
+"""Bytes of a file that is read whole."""
 csv.field_size_limit(LONGEST)
 
 
@@ -157,6 +159,8 @@ def jbb_area(category: str, behavior: str) -> str:
 def text_of(path: Path) -> str:
     """The text of a file. Raises ValueError, one line, when it cannot be read."""
     try:
+        if (size := path.stat().st_size) > LARGEST:
+            raise ValueError(f"{path} has {size / 1e9:.1f} GB, of which a text is not read; give it in parts")
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8 text"

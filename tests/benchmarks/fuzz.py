@@ -25,7 +25,7 @@ LONGEST, MEMORY = 120, 3000
 """Seconds for one input, of a clock and so on a busy machine, and MB for all of them: more is a finding."""
 SPACE = 10 * 2**30
 """Bytes that may be asked for: what takes more at once fails there, before the machine does."""
-PIECE = 60
+PIECE = 240
 """Seconds at a time, after which how far it came is written down."""
 OURS = ("agents", "evals", "graph", "tools", "training")
 CODE = (*OURS, "json", "csv", "tomllib", "ast", "urllib")

@@ -35,7 +35,7 @@ class Parser(NamedTuple):
 
     def inputs(self) -> list[bytes]:
         """The inputs to begin at; a variant without any of its own begins at those of all."""
-        every = [body for some in self.seeds.values() for body in some]
+        every = [body for some in self.seeds.values() for body in some] or [b""]
         return [f"{name}\n".encode() + body for name in self.variants for body in self.seeds.get(name, every)]
 
 

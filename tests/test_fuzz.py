@@ -20,14 +20,14 @@ FOUND: tuple[tuple[str, bytes], ...] = (
     ("answers", b"later\nWed, 21 Oct 99999999999999999999999999 07:28:00 -0000"),
     ("tables", b'coconot.jsonl\n{"prompt": "a", "category": "[(", "subcategory": "b", "response": "c"}'),
     ("tables", b"goals.jsonl\n" + DEEP), ("tables", b"rows.json\n" + DEEP), ("tables", b"policy\nx = " + b"[" * 9000),
-    ("encodings", b"name\naffine(a=" + b"[" * 3000), ("recipes", b"file\nx = " + b"[" * 9000),
+    ("encodings", b"name\naffine(a=5, b" + b"[" * 3000), ("recipes", b"file\nx = " + b"[" * 9000),
     ("recipes", b"set\npolicy=" + b"[" * 9000), ("recipes", b'set\npolicy="\\u0000"'),
     ("recipes", b'set\ntarget.model="hf:\\u0000"'), ("suites", b'truthfulqa.json\n["a", {"question": "b"}]'),
     ("logs", b"log\nInfinity\n{}\n" + DEEP), ("logs", b'log\n{"at": 1, "what": "begins", "node": "a"}'),
     ("logs", b'told\n{"a "b"}\n[]\n' + DEEP), ("logs", b"curve\n\xed\xa0\x80\n" + DEEP), ("logs", b'lm_eval\n{"x": 1}'),
     ("adapters", b'config\n{"peft_type": "LORA", "r": 1000000000}'), ("adapters", b'config\n{"r": 2}'),
     ("adapters", b"config\n" + DEEP), ("adapters", b"weights\n\x98\x06"), ("adapters", b"weights\n" + b"\xff" * 9),
-    ("fitted", b"settings\n" + DEEP), ("fitted", b'settings\n{"grams": {"a": ["b"]}}'), ("fitted", b"weights\n"),
+    ("fitted", b"settings\n" + DEEP),
 )  # fmt: skip
 """What brought a parser down once, shortened."""
 TIMES = 100

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import pickle
 import re
 from collections.abc import Iterator
@@ -163,12 +164,16 @@ def test_a_key_of_the_environment_reaches_no_file_and_all_files_are_their_owners
     with running(Endpoint(say=lambda *_: 401, error=b'{"error": {"message": "sk-hunter2 is no key"}}')) as one:
         judge = f"{{ model = 'openai:m', base_url = '{one.url}', key_env = 'MY_KEY' }}"
         create(load(tmp_path / "recipe.toml", [f"agents.judge={judge}"]), run)
+        before = {*run.rglob("*")}
+        os.umask(0o022)
         told = main(["calibrate", str(tmp_path / "labels.csv"), "--judge", judge, "--run", str(run)])
     assert (told, one.keys[0]) == (2, "Bearer sk-hunter2")
     files = [path for path in run.rglob("*") if path.is_file()]
     assert len(files) > 2
     assert [path.name for path in files if b"hunter2" in path.read_bytes()] == []
-    assert [path.name for path in files if path.stat().st_mode & 0o077 and not run.stat().st_mode & 0o700] == []
+    made = [path for path in files if path not in before]
+    assert {"memory.sqlite", "lock"} & {path.name for path in made}
+    assert [path.name for path in made if path.stat().st_mode & 0o077] == []
     assert run.stat().st_mode & 0o077 == 0
 
 

@@ -14,6 +14,7 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict agents graph tools training evals
+	$(BIN)/bandit -q -c pyproject.toml -r agents graph tools training evals
 	$(BIN)/pytest -n 2 --dist worksteal
 
 .venv/installed: pyproject.toml constraints.txt

@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SETTINGS, WEIGHTS = "fitted.json", "weights.safetensors"
+GIVE = "give the folder that `breakfix fit-judge` made"
 FORMAT = 1
 """Goes up when the files or the constants below change."""
 LEAST, OF_EACH = 20, 5
@@ -257,7 +259,7 @@ def save(by: Fitted, folder: Path) -> None:
 
 
 def load(folder: Path) -> Fitted:
-    """What `save` has written; raises ValueError, one line, for anything else."""
+    """What `save` has written, tried on an answer; raises ValueError, one line, for anything else."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -268,13 +270,20 @@ def load(folder: Path) -> Fitted:
         if own.pop("content") != content(folder / WEIGHTS, own):
             raise ValueError("its files do not belong together, or were changed")
         weights = load_file(folder / WEIGHTS)
+        ends = list(accumulate(map(len, own["grams"].values()), initial=0))
+        grams = {kind_of: {gram: at for at, gram in enumerate(some, start)}
+                 for start, (kind_of, some) in zip(ends, own["grams"].items(), strict=False)}  # fmt: skip
+        if len(weights["grams"]) != ends[-1]:
+            raise ValueError("it has not as many weights as n-grams")
+        found = Fitted(own["task"], own["n"], tuple(own["signs"]), grams, weights)
+        weighed(found, read(Label(goal="a", response="a", label=False)))
+        return found
     except FileNotFoundError as error:
-        raise ValueError(f"{folder} is no fitted judge: it has no {Path(error.filename).name}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise ValueError(f"{folder} is no fitted judge that can be read: {str(error).splitlines()[0]}") from error
-    places = iter(range(len(weights["grams"])))
-    grams = {kind_of: {gram: next(places) for gram in some} for kind_of, some in own["grams"].items()}
-    return Fitted(own["task"], own["n"], tuple(own["signs"]), grams, weights)
+        raise ValueError(f"{folder} is no fitted judge: it has no {Path(error.filename).name}; {GIVE}") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, SafetensorError,
+            RecursionError, RuntimeError) as error:  # fmt: skip
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{folder} is no fitted judge that can be read: {why}; {GIVE}") from error
 
 
 def content(weights: Path, own: dict[str, Any]) -> str:

@@ -62,6 +62,12 @@ class JudgeModel(Model):
             raise ValueError(f"{self.model!r} takes no members; write model = 'majority' or model = 'cascade'")
         if self.guard and self.guard not in guards.GUARDS:
             raise ValueError(f"guard = {self.guard!r} is none; {instead(self.guard, guards.GUARDS)}")
+        if self.guard and (panel or self.provider in ("rules", "fitted")):
+            raise ValueError(f"guard = {self.guard!r} is for an LLM, and {self.model!r} is none; leave it out")
+        if not 0 <= self.unsure[0] <= self.unsure[1] <= 1:
+            raise ValueError(
+                f"unsure = {list(self.unsure)} is no part of 0 to 1; write [LOW, HIGH], such as [0.1, 0.9]"
+            )
         if self.provider == "fitted" and not self.name:
             raise ValueError(f"{self.model!r} names no folder; write fitted:DIR, of what `breakfix fit-judge` made")
         if self.translator and not self.reads:

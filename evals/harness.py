@@ -7,10 +7,12 @@ Which items are asked is ours, and so is what is counted: item by item, so that 
 import contextlib
 import difflib
 import logging
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from math import sqrt
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,6 +21,8 @@ from tools.records import digest
 from tools.statistics import Interval, Z, wilson
 
 HOME = "https://github.com/EleutherAI/lm-evaluation-harness"
+TASKS = "BREAKFIX_TASKS"
+"""Environment variable: the folders whose tasks a recipe may include."""
 PREFIX = "lm_eval/"
 """What the names of its benchmarks begin with."""
 Tell = Callable[[int, int], None]
@@ -150,6 +154,18 @@ def known(name: str, include: str, key: str = "evals.lm_eval.tasks") -> Any:
         f"did you mean {' or '.join(map(repr, likely))}?" if likely else "`lm-eval ls tasks` names all that there are"
     )
     raise ValueError(f"{key} has {name!r}, which is no task of lm-evaluation-harness; {mend}")
+
+
+def trusted(include: str) -> str:
+    """A folder of one's own tasks that a recipe names. Raises ValueError unless the environment names it as well.
+
+    The harness runs what tasks name, their functions, metrics and templates, and no recipe may name a program.
+    """
+    ours = [Path(one).resolve() for one in os.environ.get(TASKS, "").split(os.pathsep) if one]
+    if include and not any(Path(include).resolve().is_relative_to(one) for one in ours):
+        raise ValueError(f"evals.lm_eval.include = {include!r}: the harness runs code that tasks name; read what lies "
+                         f"there, and set ${TASKS} to that folder")  # fmt: skip
+    return include
 
 
 @cache

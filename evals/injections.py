@@ -85,7 +85,7 @@ def from_file(path: Path) -> tuple[Payload, ...]:
         try:
             row = json_object(line, "the line")
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}, {place}: {error}; payloads are JSONL") from error
+            raise ValueError(f"{path}, {place}: {error}; give payloads as JSONL") from error
         if row.get("kind") == "pointwise" and row.get("category") != "baseline":
             text = str(row.get("output") or "").strip()
             rest = text.partition("\n")[2].strip()

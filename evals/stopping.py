@@ -17,7 +17,7 @@ NOTHING = Interval(0.0, 0.0, 0.0)
 class Stop(BaseModel):
     """When the loop ends."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     target: float = Field(default=0.1, gt=0, le=1)
     """Safe enough: the upper bounds of the rates on fresh attacks and on held-out ones are below this."""

@@ -11,7 +11,7 @@ Anchor = Callable[[Any, Put], Any]
 
 
 def anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The recipe with relative paths read from a folder."""
+    """The recipe with relative paths read from a folder. Raises ValueError, one line, for what can be none."""
 
     def put(value: str) -> str:
         return str((folder / value).resolve())
@@ -22,7 +22,12 @@ def anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
         for parent in parents:
             holder = holder.get(parent) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and last in holder:
-            holder[last] = anchor(holder[last], put)
+            try:
+                holder[last] = anchor(holder[last], put)
+            except (OSError, RuntimeError, ValueError) as error:  # a NUL, a loop of links
+                raise ValueError(
+                    f"{key} = {str(holder[last])[:80]!r} cannot be a path: {error}; give another"
+                ) from error
     return table
 
 

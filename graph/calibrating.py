@@ -17,7 +17,7 @@ from evals.scorecard import Scorecard, caution
 from graph import measuring
 from graph.config import Recipe, RecipeError, judge_named
 from graph.labelling import DRAWN, agreed, as_labels, drawn
-from graph.preflight import fits, reachable
+from graph.preflight import fits, reachable, readable
 from graph.serving import model_of
 from graph.sources import labelled
 from graph.team import Sitting, Team, Tell, Watch, team
@@ -125,9 +125,8 @@ def labels_of(source: Path, task: Task) -> list[Label]:
     return found
 
 
-def rejudged(crew: Team, judge: str) -> str:
+def rejudged(crew: Team, spec: JudgeModel, name: str) -> str:
     """Has another judge look at all that was said, and tells how it agrees with those that did before."""
-    spec, _, name = chosen(judge, crew, ())
     no_plain = "goal in (select id from goals where intent <> 'plain')"
     measuring.judge(crew, no_plain, [], {name: crew.judge(spec, "judge")}, "rejudge", last_cycle(crew))
     return judges.compared(crew.memory, name)
@@ -140,6 +139,8 @@ def chosen(judge: str, crew: Team | None, labels: Sequence[Label]) -> tuple[Judg
     def ready() -> str:
         for place, model in spec.asked("--judge"):
             reachable(place, model)
+            if model.provider in ("hf", "vllm"):
+                readable(f"{place} = {model.model!r}", Path(model.name), False)
             fits(place, model, [label.goal for label in labels])
         return identity(spec, policy)
 

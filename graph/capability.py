@@ -17,7 +17,7 @@ from evals.benchmarks import Outcomes
 from evals.harness import PREFIX, Result, Row
 from evals.suites.results import Measured
 from evals.suites.suite import Benchmark, Measure, Suite
-from graph.config import Recipe
+from graph.config import Recipe, RecipeError
 from graph.team import Team, Tell
 from tools.contamination import Item
 from tools.records import Score
@@ -60,7 +60,8 @@ def ask(crew: Team, adapter: str, name: str, node: str, cycle: int, full: bool) 
     settings, spec = recipe.evals.lm_eval, recipe.models[role]
     try:
         fill(
-            place(crew, adapter, name, full), name, settings.include, None if full else settings.limit, recipe.seed,
+            place(crew, adapter, name, full), name, harness.trusted(settings.include),
+            None if full else settings.limit, recipe.seed,
             partial(crew.target, adapter), partial(crew.watch, node), system=spec.system, at_once=spec.concurrency,
             weights=crew.weights(spec) or (recipe.base if role == "target" else None),
             account=crew.spent.setdefault(role, [0, 0, 0]),
@@ -153,7 +154,12 @@ def read(folder: Path) -> Result:
 @cache
 def rows(file: Path) -> list[Row]:
     """The rows of a file, which is whole where it is there."""
-    return [Row(**json.loads(line)) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    try:
+        return [Row(**json.loads(line)) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RecipeError(
+            f"{file} holds no rows of lm-evaluation-harness; delete it, and they are asked again"
+        ) from error
 
 
 def write(file: Path, rows: list[Row]) -> None:
@@ -168,5 +174,5 @@ def asked_in(recipe: Recipe) -> Iterator[Item]:
     """Every question of the recipe's tasks, none of which is to be trained on."""
     settings = recipe.evals.lm_eval
     for name in settings.tasks:
-        for text in harness.questions(name, settings.include, recipe.seed):
+        for text in harness.questions(name, harness.trusted(settings.include), recipe.seed):
             yield Item(text, PREFIX + name, text)

@@ -20,6 +20,8 @@ RUNNING = ("run", "resume", "step", "approve", "reject", "review")
 """The commands that go on with a run."""
 WRITING = ("approve", "reject", "review", "import", "label", "rejudge")
 """Those that write into its memory before."""
+LONGEST = 2000
+"""Letters of what went wrong: a server may have said it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,24 +63,23 @@ def complain(error: Exception, asked: argparse.Namespace) -> int:
     """One line for a user's mistake and for a failure that has a name; a traceback only for what is our fault."""
     from graph import faults
     from graph.config import RecipeError
+    from graph.terminal import plain
     from tools.endpoints import EndpointGone, EndpointRefused, Unanswered
     from tools.schema import Newer
 
-    if isinstance(error, RecipeError | Newer):
-        print(f"breakfix: {error}", file=sys.stderr)
+    if isinstance(error, RecipeError | EndpointRefused | Newer):
+        print(f"breakfix: {plain(str(error), LONGEST)}", file=sys.stderr)
         return MISTAKE
-    if isinstance(error, EndpointGone | EndpointRefused | Unanswered):
-        print(f"breakfix: {error}", file=sys.stderr)
+    if isinstance(error, EndpointGone | Unanswered):
+        print(f"breakfix: {plain(str(error), LONGEST)}", file=sys.stderr)
         return RESUMABLE
     if said := faults.line(error, about(asked) or Path(), asked.command in RUNNING):
         print(f"breakfix: {said}", file=sys.stderr)
         return RESUMABLE
     if os.environ.get("BREAKFIX_DEBUG"):
         raise error
-    line = str(error).strip().splitlines()
-    print(
-        f"breakfix: {type(error).__name__}: {line[0] if line else ''} (BREAKFIX_DEBUG=1 shows where)", file=sys.stderr
-    )
+    line = next(iter(str(error).strip().splitlines()), "")
+    print(f"breakfix: {type(error).__name__}: {plain(line, LONGEST)} (BREAKFIX_DEBUG=1 shows where)", file=sys.stderr)
     return FAILED
 
 

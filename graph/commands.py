@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FINISHED, FAILED, MISTAKE, WAITING, RESUMABLE = range(5)
 """Exit statuses."""
+LONGEST = 100
+"""Bytes of a run's name: files have more letters, and few file systems take more than 255."""
 
 
 def look(folder: Path) -> "Standing":
@@ -77,6 +79,7 @@ def bring_in(asked: argparse.Namespace) -> int:
     from graph.run import locked
     from graph.sources import behaviours, store
     from graph.team import team
+    from graph.terminal import plain
     from tools.transcripts import read
 
     now = look(asked.folder)
@@ -94,7 +97,7 @@ def bring_in(asked: argparse.Namespace) -> int:
         new, refused = store(crew, asked.file, imported, cycle)
     left_out = [*imported.malformed, *refused]
     for line in left_out:
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"left out: {plain(line, 500)}", file=sys.stderr)
     known = len(imported.attempts) - len(refused) - new
     print(f"imported {asked.file}: {new} new, {known} there already, {len(left_out)} left out")
     return FINISHED if new or known else FAILED
@@ -126,8 +129,8 @@ def named(option: str, name: str) -> str:
     """The name of a new run. Raises RecipeError for what is none."""
     from graph.config import RecipeError
 
-    if name in ("", ".", "..") or Path(name).name != name:
-        raise RecipeError(f"{option} {name!r} is no name; give one without slashes")
+    if name in ("", ".", "..") or Path(name).name != name or not name.isprintable() or len(name.encode()) > LONGEST:
+        raise RecipeError(f"{option} {name[:80]!r} is no name; give one of up to {LONGEST} letters, without slashes")
     return name
 
 
@@ -167,6 +170,8 @@ def evaluate(asked: argparse.Namespace) -> int:
     from graph.terminal import Console, printed
 
     writable(asked.json)
+    if asked.out and asked.out.exists() and not asked.out.is_dir():
+        raise RecipeError(f"--out {asked.out} is a file; give a folder: conversations and verdicts are kept in it")
     if asked.limit < 0:
         raise RecipeError(f"--limit {asked.limit}: give 0 for all items, or more")
     with Console(None) as console:
@@ -234,16 +239,17 @@ def label(asked: argparse.Namespace) -> int:
 
 
 def rejudge(asked: argparse.Namespace) -> int:
-    from graph.calibrating import rejudged
+    from graph.calibrating import chosen, rejudged
     from graph.run import locked
     from graph.team import team
     from graph.terminal import Console, printed
 
     look(asked.folder)
     crew = team(str(asked.folder))
+    spec, _, name = chosen(asked.judge, crew, ())
     with locked(asked.folder), Console(asked.folder) as console:
         crew.watch = console.watch
-        told = rejudged(crew, asked.judge)
+        told = rejudged(crew, spec, name)
     printed(told)
     return FINISHED
 
@@ -256,7 +262,9 @@ def export(asked: argparse.Namespace) -> int:
     for option, whats in ONLY.items():
         given = getattr(asked, option) not in (False, "", "champion")
         if given and asked.what not in whats:
-            raise RecipeError(f"--{option.replace('_', '-')} is for --what {' and '.join(whats)}, not {asked.what}")
+            raise RecipeError(
+                f"--{option.replace('_', '-')} is for --what {' and '.join(whats)}, not {asked.what}; leave it out"
+            )
     if asked.public and not asked.push:
         raise RecipeError("--public says who may see what --push uploads; add --push OWNER/NAME")
     look(asked.folder)
@@ -315,9 +323,9 @@ def purge(asked: argparse.Namespace) -> int:
     from graph.budgets import size
     from graph.run import locked
 
+    if not all((asked.folder / name).is_file() for name in ("recipe.toml", "manifest.json")):
+        raise no_run(asked.folder)  # somebody's folder with a recipe in it is none either
     asked.folder = asked.folder.resolve()
-    if not (asked.folder / "recipe.toml").is_file():
-        raise no_run(asked.folder)
     with locked(asked.folder):
         if not asked.yes:
             taken = size(asked.folder) / 1e6
@@ -337,6 +345,11 @@ def typed(question: str) -> str:
 
 
 def doctor(asked: argparse.Namespace) -> int:
+    from graph.config import RecipeError
     from graph.doctor import examine
 
+    if asked.recipe and asked.named:
+        raise RecipeError(f"{asked.recipe} and --recipe {asked.named} are two; give one recipe")
+    if asked.card is not None and not 0 < asked.card < 10_000:
+        raise RecipeError(f"--card {asked.card:g} is no card's memory; give GB, such as 24")
     return FINISHED if examine(asked.recipe or asked.named, asked.card) else FAILED

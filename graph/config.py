@@ -39,7 +39,7 @@ class RecipeError(ValueError):
 
 
 class Closed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Agents(Closed):
@@ -147,7 +147,7 @@ class Curate(Closed):
 class Recipe(Closed):
     """One run, whole."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     notify: str = ""
     """Where a line is posted, as JSON, when the run ends, waits at a gate or fails: an address without a secret in it,
     as the recipe is kept in the run's folder. Any other, or a command, is for $BREAKFIX_NOTIFY, which comes first."""
@@ -337,11 +337,15 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"cannot read the recipe {path}: {reason}; give the path of a .toml file") from error
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is not TOML: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path} is not TOML: {error}; write it as on https://toml.io") from error
     for override in overrides:
         put(table, override)
-    return parse(anchored(table, path.parent), str(path))
+    try:
+        table = anchored(table, path.parent)
+    except ValueError as error:
+        raise RecipeError(f"{path}: {error}") from error
+    return parse(table, str(path))
 
 
 def parse(table: dict[str, Any], where: str) -> Recipe:
@@ -368,7 +372,7 @@ def value_of(text: str) -> Any:
     """What a text says in TOML, or else the text as it stands."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 

@@ -77,8 +77,10 @@ def reached(role: str, spec: Model) -> Line:
     package = NEEDED.get(spec.provider)
     missing = package is not None and importlib.util.find_spec(package) is None
     keyless = spec.provider == "openai" and not spec.base_url and not os.environ.get(spec.key_env)
+    sent = os.environ.get(spec.key_env) and spec.provider == "openai"
+    goes = f" at {spec.base_url}, which gets ${spec.key_env}" if spec.base_url and sent else ""
     trouble = f"; pip install {package}" if missing else f"; set ${spec.key_env}" if keyless else ""
-    return not trouble, f"{role}: {spec.model}{trouble}"
+    return not trouble, f"{role}: {spec.model}{goes}{trouble}"
 
 
 def lying(role: str, spec: Model) -> Iterator[Line]:

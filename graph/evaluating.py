@@ -26,6 +26,7 @@ from graph.preflight import led, lying, reachable, readable
 from graph.serving import model_of, vllm_of, weights
 from graph.team import Sitting, Team, Tell, Watch, team
 from tools import contamination
+from tools.adapters import rank
 from tools.campaign import campaign
 from tools.llm import Model
 from tools.memory import Memory
@@ -208,6 +209,7 @@ def made(adapter: Path) -> tuple[Path, str]:
     """The folder of an adapter and its name: of the folder itself, of a run's champion as `RUN`, or of another as
     `RUN:ID` or `RUN/adapters/ID`, by the first digits of its id. Raises RecipeError."""
     if (adapter / "adapter_config.json").is_file():
+        given(lambda: rank(adapter))
         return adapter, adapter.name
     run, _, name = str(adapter).partition(":")
     if not name and adapter.parent.name == "adapters":

@@ -21,7 +21,7 @@ LOOKS = 1.0
 class Wait(BaseModel):
     """How long a run stays at a gate for a person, and what it does then."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     minutes: float = Field(gt=0)
     otherwise: Literal["approve", "reject", "wait"] = "wait"

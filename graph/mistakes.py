@@ -1,6 +1,7 @@
 """A mistake in a recipe, or in a part of one, in one line: the key, the value, and what would do."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+SECRET = re.compile("key|token|secret|password", re.IGNORECASE)
+"""Keys whose values are not repeated: what somebody took for a setting may be one."""
+
+
 def explained(error: ValidationError, of: type[BaseModel]) -> str:
     """The first mistake of a recipe, or a part of one, in one line: the key, the value, and what would do."""
     mistakes = error.errors()
@@ -20,11 +25,13 @@ def explained(error: ValidationError, of: type[BaseModel]) -> str:
     key = ".".join(part for part in parts if part != "str" and not part.startswith("tuple["))
     if first["type"] == "extra_forbidden":
         siblings = settings_at(first["loc"][:-1], of)
-        return f"unknown key {key} = {shown(first['input'])}; {instead(str(first['loc'][-1]), siblings)}"
+        said = "..." if SECRET.search(key) else shown(first["input"])
+        return f"unknown key {key} = {said}; {instead(str(first['loc'][-1]), siblings)}"
     if first["type"] == "missing":
         return f"{key} is missing; add it to the recipe or give --set {key}=..."
     message = shape(first, of) or first["msg"].removeprefix("Value error, ")
-    return message if first["type"] == "value_error" else f"{key} = {shown(first['input'])}: {message}"
+    given = f"{key} = " * bool(key) + shown(first["input"])
+    return message if first["type"] == "value_error" else f"{given}: {message}"
 
 
 def shape(mistake: "ErrorDetails", of: type[BaseModel]) -> str:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 Add = Callable[[str, str], argparse.ArgumentParser]
 """Adds a command by its name and what it is for."""
@@ -46,9 +47,16 @@ conversations and verdicts are kept: the same command goes on where it was stopp
 --judge asks the model nothing twice. A value without verdicts is undetermined; coverage is the share with one."""
 
 
+class Parser(argparse.ArgumentParser):
+    """One that says what is wrong in one line, as every other mistake is said."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"breakfix: {message}; `{self.prog} --help` says what it takes\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Every command, with what it is for."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="breakfix", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Red-teams a language model, judges what broke, writes the data that fixes it, fine-tunes, "
         "measures, and repeats until another cycle would not pay.",

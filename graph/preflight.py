@@ -26,8 +26,8 @@ def preflight(recipe: Recipe) -> None:
     from training.loading import check
 
     for key, path in places(recipe):
-        if not path.exists():
-            raise RecipeError(f"{key} = {str(path)!r}: nothing lies there; give the path of data that you have")
+        if not there(path):
+            raise RecipeError(f"{key} = {str(path)[:200]!r}: nothing lies there; give the path of data that you have")
     try:
         known = policy.load(recipe.policy)
         if recipe.goals.files and not recipe.recorded.conversations:
@@ -53,14 +53,21 @@ def preflight(recipe: Recipe) -> None:
             marked(task, source, recipe)
         benchmarked(recipe)
         for name in recipe.evals.lm_eval.tasks:
-            harness.known(name, recipe.evals.lm_eval.include)
+            harness.known(name, harness.trusted(recipe.evals.lm_eval.include))
         reporters(recipe.training.report_to)
         check(recipe.training)
     except ValidationError as error:
         first = error.errors()[0]
-        raise RecipeError(f"dials.{first['loc'][0]} = {shown(first['input'])}: {first['msg']}") from error
+        raise RecipeError(f"dials.{first['loc'][0]} = {shown(first['input'])}: {first['msg']}; give others") from error
     except (ValueError, OSError, RuntimeError) as error:
         raise RecipeError(str(error).splitlines()[0]) from error
+
+
+def there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long a name
+        return False
 
 
 def places(recipe: Recipe) -> list[tuple[str, Path]]:
@@ -177,7 +184,7 @@ def had(role: str, spec: Model, recipe: Recipe) -> None:
             if name not in world.LANGUAGES
         ]
         if strange:
-            raise ValueError(f"attack.languages has {strange[0]!r}; the sandbox speaks {', '.join(world.LANGUAGES)}")
+            raise ValueError(f"attack.languages has {strange[0]!r}; give some of {', '.join(world.LANGUAGES)}")
     elif spec.weights == "sandbox:phi3":
         if not recipe.recorded.conversations:
             raise ValueError(
@@ -207,8 +214,8 @@ def readable(place: str, folder: Path, talks: bool) -> None:
         AutoConfig.from_pretrained(folder, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{place} is no model that can be loaded: {reason}") from error
+        reason = str(error).strip().splitlines()[0].rstrip(": ")
+        raise ValueError(f"{place} is no model that can be loaded: {reason}; give one downloaded whole") from error
     try:
         if talks:
             chat.check(tokenizer)

@@ -117,7 +117,7 @@ def chosen(crew: Team, name: str) -> Adapter:
     wanted = champion(crew) if name == "champion" else name
     if wanted == BASE:
         raise RecipeError(f"the champion of {crew.run} is the base: nothing was made that is better; --adapter ID "
-                          "takes a candidate")  # fmt: skip
+                          "takes a candidate; give one")  # fmt: skip
     found = [one for one in crew.memory.get(Adapter) if one.id.startswith(wanted)]
     if len(found) != 1:
         ids = ", ".join(one.id for one in crew.memory.get(Adapter)) or "no adapters"

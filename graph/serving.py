@@ -1,6 +1,5 @@
 """Who serves a model that a spec names: this process, a vLLM of ours, or an endpoint."""
 
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -49,11 +48,13 @@ def local_of(spec: Model) -> "Local":
 
 def vllm_of(spec: Model, folder: Path, name: str = BASE, adapter: Path | None = None) -> "BaseChatModel":
     """A model that vLLM serves to a command, which has no run."""
+    from tools.adapters import rank
     from tools.engine import Engine
     from tools.serve import LOG, Server, chat
 
-    rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"] if adapter else 1
-    server = Server(folder, Path(tempfile.mkdtemp(prefix="breakfix-")) / LOG, spec.vllm, rank)
+    server = Server(
+        folder, Path(tempfile.mkdtemp(prefix="breakfix-")) / LOG, spec.vllm, rank(adapter) if adapter else 1
+    )
     server.start()
     if adapter:
         server.load(name, adapter)

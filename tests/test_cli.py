@@ -30,26 +30,6 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.strip()
 
 
-@pytest.mark.parametrize("command", [
-    ["status"], ["resume"], ["approve"], ["report"], ["history"], ["fork", "--at", "1", "--name", "new"], ["chat"],
-    ["purge", "--yes"],
-])  # fmt: skip
-def test_a_folder_that_is_no_run_is_a_mistake(
-    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*command, str(tmp_path)]) == 2
-    line = said(capsys)
-    assert str(tmp_path) in line
-    assert "is no run" in line
-    assert "\n" not in line
-    assert tmp_path.is_dir()
-
-
-def test_a_run_that_waits_nowhere_cannot_be_approved(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["approve", str(run)]) == 2
-    assert "waits at no gate" in said(capsys)
-
-
 def test_a_second_process_is_told_who_has_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with locked(run):
         assert main(["resume", str(run)]) == 2

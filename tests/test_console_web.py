@@ -574,7 +574,7 @@ def test_the_command_prints_an_address_and_says_what_it_exposes(run: Path) -> No
         assert b"The data gate waits for you" in page.read()
     port = address.split(":")[2].split("/")[0]
     taken = subprocess.run([*command, str(run), "--port", port], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (taken.returncode, "--port 0 takes a free one" in taken.stderr) == (2, True)
+    assert (taken.returncode, "give --port 0 for a free one" in taken.stderr) == (2, True)
     none = subprocess.run([*command, str(run / "adapters")], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (none.returncode, "is no run and holds none" in none.stderr) == (2, True)
     one.send_signal(signal.SIGINT)

@@ -39,7 +39,7 @@ def test_one_s_own_goals_are_read_from_csv_and_jsonl_alike(tmp_path: Path) -> No
         ("goals.jsonl", '{"text": "a"}\n{"text": \n', "line 2: not JSON"),
         ("goals.jsonl", '["a"]\n', "line 1: .* no JSON object"),
         ("goals.jsonl", '{"text": "A b", "split": "train"}\n{"text": "a B", "split": "final"}\n', "line 2: .* line 1"),
-        ("goals.txt", "a", "not .txt"),
+        ("goals.txt", "a", "from .txt"),
     ],
 )
 def test_a_bad_file_of_goals_gives_one_line_that_says_where(tmp_path: Path, name: str, text: str, says: str) -> None:

@@ -1,6 +1,7 @@
 """lm-evaluation-harness itself, on tiny models and on tasks that are written here."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,6 +111,11 @@ limit = 20
 full = true
 """)
     return path
+
+
+@pytest.fixture(autouse=True)
+def ours(tmp_path: Path, easy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(harness.TASKS, f"{tmp_path}{os.pathsep}{easy}")
 
 
 @pytest.fixture
@@ -374,6 +380,10 @@ def test_a_recipe_with_a_task_that_is_none_is_refused_before_anything_is_made(
         preflight(load(path))
     (tmp_path / "tasks").symlink_to(easy)
     preflight(load(path))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv(harness.TASKS, str(tmp_path / "elsewhere"))
+        with pytest.raises(RecipeError, match=r"set \$BREAKFIX_TASKS to that folder"):
+            preflight(load(path))
     with pytest.raises(RecipeError, match=r"'tiny_chose'.*did you mean"):
         preflight(load(path, ['evals.lm_eval.tasks=["tiny_chose"]']))
     own = [f'evals.lm_eval={{ tasks = ["{folder}/tiny_choose", "tiny_write"] }}' for folder in ("tasks", easy)]

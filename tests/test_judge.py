@@ -155,7 +155,7 @@ def test_a_changed_prompt_model_policy_or_member_is_another_judge_and_a_new_port
               {"reads": ["en"], "translator": {"model": "openai:t"}}]  # fmt: skip
     names = [name(), *(name(**other) for other in others)]
     assert len(set(names)) == len(names)
-    assert name(concurrency=3, price=(1, 2), key_env="OTHER") == name()
+    assert name(concurrency=3, price=(1, 2), key_env="OTHER_KEY") == name()
     own = POLICY.model_copy(update={"areas": POLICY.areas[:1]})
     assert judging.identity(SPEC, own) != name()
 

@@ -49,7 +49,7 @@ def test_the_judge_reads_what_was_said_before_it_was_encoded() -> None:
 
 def test_an_identity_changes_with_prompt_model_and_settings_but_not_with_speed() -> None:
     spec = Model(model="openai:m")
-    assert spec.identity("p") == Model(model="openai:m", concurrency=3, key_env="K").identity("p")
+    assert spec.identity("p") == Model(model="openai:m", concurrency=3, key_env="MY_KEY").identity("p")
     others = [
         spec.identity("q"),
         Model(model="openai:n").identity("p"),

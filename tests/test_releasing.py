@@ -22,7 +22,7 @@ RECIPE = """
 model = "hf:base"
 system = "be kind"
 [agents]
-attacker = { model = "openai:x", base_url = "http://me:hunter2@host:8000/v1?key=hunter3", key_env = "MY_KEY" }
+attacker = { model = "openai:x", base_url = "http://host:8000/v1?key=hunter3", key_env = "MY_KEY" }
 judge.model = "rules"
 measuring_judge.model = "rules"
 same_judge = true
@@ -109,7 +109,7 @@ def test_an_adapter_goes_out_with_its_card_and_nothing_that_is_its_owners(crew: 
     assert body.count("| refuse | 1 | en | 1 | 1 |") == 1
     assert "Cultural context" in body
     assert 'key_env = "MY_KEY"' in body
-    for secret in ("hunter2", "hunter3", str(crew.run.parent), HARM):
+    for secret in ("hunter3", str(crew.run.parent), HARM):
         assert secret not in body
 
 

@@ -10,7 +10,14 @@ import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, ClassVar
 
-from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, ClientTimeout, TCPConnector
+from aiohttp import (
+    ClientConnectionError,
+    ClientPayloadError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    TCPConnector,
+)
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
@@ -19,12 +26,14 @@ from langchain_core.output_parsers.openai_tools import parse_tool_calls
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr, TypeAdapter
 
 from tools.endpoints import Failed, Unanswered
 
 OPENAI = "https://api.openai.com/v1"
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+LARGEST = 32 * 2**20
+"""Bytes of an answer, however it was packed."""
 TOP = 5
 """How many tokens' probabilities are asked for at each place: as many as every endpoint gives that gives any."""
 LACKS = {
@@ -32,6 +41,7 @@ LACKS = {
     "response_format": re.compile("response.?format|json.?schema|structured|guided|grammar", re.IGNORECASE),
 }
 """Words of an error by which an endpoint says that it does not know one of them."""
+LIKELY: TypeAdapter[list[tuple[str, dict[str, float]]]] = TypeAdapter(list[tuple[str, dict[str, float]]])
 _opened: dict[asyncio.AbstractEventLoop, tuple[AsyncGenerator[ClientSession, None], ClientSession]] = {}
 
 
@@ -136,12 +146,22 @@ async def post(url: str, key: str, asked: dict[str, Any]) -> bytes:
     try:
         headers, opened = {"Authorization": f"Bearer {key}"}, await session()
         async with opened.post(url, json=asked, headers=headers, allow_redirects=False) as response:
-            body = await response.read()
+            body = await within(response)
     except (ClientConnectionError, ClientPayloadError) as error:
         raise ConnectionError(str(error) or type(error).__name__) from error
     if response.status != 200:
         raise Failed(reason(body), response.status, response.headers)
     return body
+
+
+async def within(response: ClientResponse) -> bytes:
+    """A body, unpacked as it comes. Raises Failed for one that would fill the memory."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST:
+            raise Failed(f"an answer of more than {LARGEST >> 20} MB", response.status, response.headers)
+    return bytes(body)
 
 
 def result(body: bytes, strip: bool = False) -> ChatResult:
@@ -158,22 +178,24 @@ def result(body: bytes, strip: bool = False) -> ChatResult:
         used = completion.get("usage") or {}
         read, written = int(used.get("prompt_tokens") or 0), int(used.get("completion_tokens") or 0)
         logprobs = likely(choice.get("logprobs"))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written) if used else None
+        said = AIMessage(str(text or "").strip() if strip else str(text or ""), usage_metadata=usage, tool_calls=called)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Failed(f"{type(error).__name__} in {body[:80]!r}") from error
     if not (text or called) and why == "content_filter":
         raise Unanswered("the endpoint's content filter held the answer back")
     if not isinstance(text, str):
         raise Failed(f"no text (finish_reason {why!r})")
-    usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written) if used else None
-    said = AIMessage(text.strip() if strip else text, usage_metadata=usage, tool_calls=called)
     info = {"finish_reason": why, **({"logprobs": logprobs} if logprobs else {})}
     return ChatResult(generations=[ChatGeneration(message=said, generation_info=info)])
 
 
 def likely(found: Any) -> list[tuple[str, dict[str, float]]]:
     """The tokens of an answer with what could have stood in their place, as chat completions tell it or completions."""
-    if not isinstance(found, dict):
-        return []
+    return LIKELY.validate_python(weighed(found)) if isinstance(found, dict) else []
+
+
+def weighed(found: dict[str, Any]) -> list[tuple[Any, Any]]:
     if found.get("content"):
         return [
             (one["token"], {other["token"]: other["logprob"] for other in one.get("top_logprobs") or [one]})
@@ -191,7 +213,7 @@ def reason(body: bytes) -> str:
         error = json.loads(text)
         error = error.get("error", error)
         return str(error.get("message") or error)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return text
 
 

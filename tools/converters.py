@@ -76,8 +76,8 @@ def parsed(name: str) -> tuple[str, dict[str, Any]]:
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError("no call")
         return plain, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError):
-        raise ValueError(f"{name!r} cannot be read: write parameters as in caesar(shift=7)") from None
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise ValueError(f"{name[:80]!r} cannot be read: write parameters as in caesar(shift=7)") from None
 
 
 def checked(plain: str, params: dict[str, Any], function: Callable[..., str]) -> None:

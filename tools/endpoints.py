@@ -336,5 +336,5 @@ def wanted(headers: Mapping[str, str]) -> float:
         if re.fullmatch(r"\d+(\.\d+)?", text):
             return float(text)
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

@@ -5,7 +5,8 @@ import hashlib
 import io
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ JBB_BEHAVIORS = {
 """Behaviours that belong to another area than the rest of their category."""
 LONGEST = 2**31 - 1
 """Characters that a cell of a CSV may have; Python's own limit is less than a long answer."""
+LARGEST = 2**30
+"""Bytes of a file that is read whole."""
 csv.field_size_limit(LONGEST)
 
 
@@ -93,7 +96,9 @@ def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for place, line in lines(path):
             yield place, json_object(line, f"{path}, {place}")
     else:
-        raise ValueError(f"{path}: goals are read from .csv or .jsonl, not {path.suffix or 'a file without a suffix'}")
+        raise ValueError(
+            f"{path}: goals are not read from {path.suffix or 'a file without a suffix'}; give a .csv or .jsonl"
+        )
 
 
 def split_of(text: str) -> Split:
@@ -154,6 +159,8 @@ def jbb_area(category: str, behavior: str) -> str:
 def text_of(path: Path) -> str:
     """The text of a file. Raises ValueError, one line, when it cannot be read."""
     try:
+        if (size := path.stat().st_size) > LARGEST:
+            raise ValueError(f"{path} has {size / 1e9:.1f} GB, of which a text is not read; give it in parts")
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8 text"
@@ -167,12 +174,23 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"line {number}", line
 
 
+def logged(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """The JSON objects of a log's lines; a line that is none, as one that a kill has cut off, is left out."""
+    found = []
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            found.append(json.loads(line))
+    return [one for one in found if isinstance(one, dict)]
+
+
 def json_object(text: str, where: str) -> dict[str, Any]:
     """A JSON object. Raises ValueError, one line, that begins with `where`."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}: not JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{where}: nested too deeply to be read; write one flat object") from error
     if not isinstance(value, dict):
         raise ValueError(f"{where}: {str(value)[:60]!r} is no JSON object")
     return value

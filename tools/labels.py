@@ -84,9 +84,7 @@ def rows(path: Path) -> "list[tuple[str, dict[str, Any]]]":
         try:
             found.append((place, json_object(line, "the line")))
         except (ValueError, RecursionError) as error:
-            raise ValueError(
-                f"{path}, {place}: {error}; labels are JSONL, or a CSV with a name that ends so"
-            ) from error
+            raise ValueError(f"{path}, {place}: {error}; give JSONL, or a CSV with a name that ends so") from error
     return found
 
 

@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from tools.endpoints import ENDPOINTS, endpoint
 from tools.records import Turn, digest
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=BaseModel)
 AGAIN = "That was not the JSON asked for ({error}). Answer again with that JSON and nothing else."
+KEYS = re.compile(r"(?!.*(SECRET|PRIVATE|SSH))[A-Z0-9_]*KEY")
+"""Names of variables that a recipe may have sent somewhere: whoever wrote it does not get whatever there is."""
 TRANSIENT = (ConnectionError, TimeoutError)
 """What a model in this process may raise and then answer all the same, as the sandbox's do."""
 
@@ -48,7 +51,7 @@ class Serving(BaseModel):
 class Model(BaseModel):
     """Which model plays a role, and how it is asked. All of it is part of the role's identity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     APART: ClassVar[frozenset[str]] = frozenset({"concurrency", "key_env", "price", "vllm", "adapters", "adapters_at"})
     """Settings that do not shape its answers."""
@@ -57,7 +60,8 @@ class Model(BaseModel):
     """`openai:NAME`, `hf:PATH`, `vllm:PATH`, `sandbox:ROLE`, or `PROVIDER:NAME` of any that langchain knows."""
     base_url: str = ""
     key_env: str = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key; the key itself is never written down."""
+    """Name of the environment variable that holds the key; the key itself is never written down. It is sent to
+    `base_url`, so that a recipe may not name whatever the environment holds."""
     system: str = ""
     temperature: float = Field(default=0.0, ge=0)
     max_tokens: int = Field(default=512, gt=0)
@@ -73,6 +77,32 @@ class Model(BaseModel):
     """For a target elsewhere: whose words have the endpoint load an adapter; empty where it finds them by itself."""
     adapters_at: str = ""
     """Where that machine has the run's folder of adapters; empty is the same path as here."""
+
+    @field_validator("key_env")
+    @classmethod
+    def names_a_key_of_a_model(cls, name: str) -> str:
+        if not KEYS.fullmatch(name):
+            raise ValueError(f"key_env = {name!r} is no name of a model's key, which is sent to base_url; give the "
+                             "variable a name such as MY_API_KEY")  # fmt: skip
+        return name
+
+    @field_validator("base_url")
+    @classmethod
+    def is_an_address_without_a_password(cls, url: str) -> str:
+        """Whatever stands in a recipe is written into the run's folder."""
+        try:
+            parts = urlsplit(url)
+            wrong = url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0)
+        except ValueError:
+            wrong = True
+        if wrong:
+            raise ValueError(f"base_url = {url[:80]!r} is no address; write one such as http://localhost:8000/v1")
+        if url and (parts.username is not None or parts.password is not None):
+            raise ValueError(
+                f"base_url of {parts.hostname} holds a name or a password, which would be kept in the run; give it "
+                "without, and the key in the environment variable that key_env names"
+            )
+        return url
 
     @property
     def provider(self) -> str:
@@ -108,8 +138,6 @@ def chat(spec: Model) -> "BaseChatModel":
         key, url = os.environ.get(spec.key_env, ""), spec.base_url or OPENAI
         if not key and not spec.base_url:
             raise ValueError(f"{spec.model!r} needs a key: set ${spec.key_env}, or give a base_url that wants none")
-        if not re.match(r"https?://[^/]", url):
-            raise ValueError(f"base_url = {url!r} is no address; write one such as http://localhost:8000/v1")
         asked = Completions(
             model=spec.name, base_url=url, key=SecretStr(key or "none"), temperature=spec.temperature,
             max_tokens=spec.max_tokens,

@@ -46,6 +46,8 @@ START = 1200.0
 """Seconds that a server may take until it answers: large models are compiled first."""
 LOADED = 300.0
 """Seconds that an endpoint elsewhere may take to load an adapter."""
+LARGEST = 2**20
+"""Bytes of what one says of itself."""
 ANSWER = 30.0
 """Seconds in which one that stands says that it does."""
 FALLS, WITHIN = 4, 900.0
@@ -365,18 +367,25 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+class Straight(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere that an answer points to: the key would go there too."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
 def ask(url: str, key: str, body: Any, seconds: float = START) -> tuple[int, str]:
     """The status and the words of an answer; no body is a GET. Raises ConnectionError when there is none."""
     headers, sent = {"Content-Type": "application/json"}, None if body is None else json.dumps(body).encode()
     headers |= {"Authorization": f"Bearer {key}"} if key else {}
     request = urllib.request.Request(url, sent, headers)  # noqa: S310 - `tools.llm.chat` wants http
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if "//127.0.0.1:" in url else []))
+    direct = [urllib.request.ProxyHandler({})] if "//127.0.0.1:" in url else []
     try:
-        with opener.open(request, timeout=seconds) as response:
-            return response.status, response.read().decode(errors="replace")
+        with urllib.request.build_opener(Straight, *direct).open(request, timeout=seconds) as response:
+            return response.status, response.read(LARGEST).decode(errors="replace")
     except urllib.error.HTTPError as error:
         from tools.completions import reason
 
-        return error.code, " ".join(reason(error.read()).split())[:300]
+        return error.code, " ".join(reason(error.read(LARGEST)).split())[:300]
     except (OSError, http.client.HTTPException) as error:
         raise ConnectionError(f"no answer from {url}: {error}") from error

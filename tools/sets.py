@@ -6,6 +6,7 @@ import io
 import json
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -140,7 +141,8 @@ def intent_of(name: str, part: Intent, row: Row) -> Intent:
 def names(value: object) -> list[str]:
     """The categories of a cell: one, one before its definition ("Name: what it is"), or a list of them."""
     if isinstance(value, str) and value.startswith("["):
-        value = ast.literal_eval(value)
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):  # then it is a name with a bracket
+            value = ast.literal_eval(value)
     if isinstance(value, list):
         return [str(one) for one in value]
     return [str(value), str(value).partition(":")[0]] if value else []
@@ -190,11 +192,13 @@ def from_file(path: Path) -> list[Row]:
         return list(csv.DictReader(io.StringIO(text, newline="")))
     try:
         found = json.loads(text)
-        return found if isinstance(found, list) else [
+        if isinstance(found, list):
+            return [dict(row.items()) for row in found]
+        return [
             {"Category": above, "Subcategory": below, "Question": question}
             for above, inner in found.items() for below, questions in inner.items() for question in questions
         ]  # fmt: skip
-    except (json.JSONDecodeError, AttributeError) as error:
+    except (json.JSONDecodeError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path}: no rows of a public set in it ({error}); give the file as it is published"
         ) from error

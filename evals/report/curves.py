@@ -1,12 +1,12 @@
 """Training curves: what each stage said of itself while it was trained."""
 
-import json
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from evals.report.shapes import Cell, Lines, Rate, Section, Series, Table
+from tools.goals import logged
 from tools.memory import Memory
 from tools.records import Adapter
 
@@ -63,15 +63,7 @@ def curve(title: str, name: str, drawn: Iterable[tuple[Adapter, Mapping[float, f
 
 def read(file: Path) -> list[dict[str, Any]]:
     """The lines of a curve; a line that was cut off by a kill is left out."""
-    if not file.is_file():
-        return []
-    found = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return [one for one in found if isinstance(one, dict)]
+    return logged(file.read_text(encoding="utf-8", errors="replace").splitlines()) if file.is_file() else []
 
 
 def points(logged: Iterable[Mapping[str, Any]], key: str) -> dict[float, float]:

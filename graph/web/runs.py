@@ -1,13 +1,11 @@
 """The runs that a console shows, and where each stands: read without standing in its way."""
 
-import json
 import os
 import platform
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +16,7 @@ from graph.desk import champion
 from graph.gates import Decision, Place
 from graph.run import Standing, holder
 from graph.team import Team, team
+from tools.goals import logged
 from tools.records import Score
 
 LOG = "console.log"
@@ -137,11 +136,8 @@ def progress(crew: Team, where: Where) -> str:
 
 def told(folder: Path, most: int = 12) -> list[dict[str, str]]:
     """The last things that a run's log says, the latest first."""
-    lines = []
-    for line in tail(folder / "log.jsonl"):
-        with suppress(ValueError):  # the end of a line may have been lost
-            lines.append(json.loads(line))
-    return [{"at": one["at"], "node": one.get("node", ""), "what": one["what"]} for one in lines[: -most - 1 : -1]]
+    lines = logged(tail(folder / "log.jsonl"))
+    return [{name: str(one.get(name, "")) for name in ("at", "node", "what")} for one in lines[: -most - 1 : -1]]
 
 
 def output(folder: Path) -> str:

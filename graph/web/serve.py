@@ -40,7 +40,9 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
-        raise RecipeError(f"--host {host} --port {port} cannot be had: {error}; --port 0 takes a free one") from error
+        raise RecipeError(
+            f"--host {host} --port {port} cannot be had: {error}; give --port 0 for a free one"
+        ) from error
 
 
 def prepare(console: Console, known: Mapping[str, Path]) -> None:

@@ -284,10 +284,12 @@ def drawn(asked: Asked, by_arm: Mapping[str, Sequence[Ran]]) -> Section:
 
 def number(asked: Asked, by_arm: Mapping[str, Sequence[Ran]]) -> tuple[list[float], str]:
     """The number that the arms differ in, by arm, and its key; empty where it is no number, or not one alone."""
-    values = [asked.values.get(arm, {}) for arm in by_arm]
-    keys = {key for some in values for key in some}
+    keys = {key for arm in by_arm for key in asked.values[arm]}
+    if len(keys) != 1 or len({asked.values[arm][key] for arm in by_arm for key in keys}) < len(by_arm):
+        return [], ""
+    (key,) = keys
     try:
-        return [float(some[key]) for some in values for key in keys], next(iter(keys)) if len(keys) == 1 else ""
+        return [float(asked.values[arm][key]) for arm in by_arm], key
     except ValueError:
         return [], ""
 

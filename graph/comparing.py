@@ -11,7 +11,7 @@ from graph.arms import Arm, Plan
 from graph.desk import Desk, champion
 from graph.report import gathered, now, publish
 from graph.team import Team, team
-from tools.records import BASE
+from tools.records import BASE, Example
 
 
 def compare(crews: Sequence[Team]) -> str:
@@ -57,7 +57,7 @@ def ran(crew: Team, arm: str) -> ablation.Ran:
     return ablation.Ran(
         arm=arm, seed=crew.recipe.seed, judge=crew.measures_by, base=desk.before, card=desk.after,
         champion="" if desk.champion == BASE else desk.board.names[desk.champion], languages=desk.spoken,
-        areas=desk.areas, **spent(crew),
+        areas=desk.areas, rows=len(crew.memory.ids(Example)), **spent(crew),
     )  # fmt: skip
 
 

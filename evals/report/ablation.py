@@ -65,6 +65,8 @@ class Ran:
     areas: Mapping[str, str]
     """Of every goal."""
     cycles: int
+    rows: int
+    """Written for training, in all cycles."""
     calls: int
     tokens: int
     money: float
@@ -339,9 +341,9 @@ def spent(by_arm: Mapping[str, Sequence[Ran]]) -> Section:
     paid = any(one.money for some in by_arm.values() for one in some)
     rows: list[tuple[Cell, ...]] = []
     for arm, some in by_arm.items():
-        numbers = [[one.cycles, one.calls, one.tokens, one.seconds, one.money][: 5 if paid else 4] for one in some]
+        numbers = [[one.cycles, one.rows, one.calls, one.tokens, one.seconds, one.money][: 5 + paid] for one in some]
         rows.append((arm, *(amount(list(column)) for column in zip(*numbers, strict=True))))
-    head = ("arm", "cycles trained", "calls", "tokens", "seconds", "money")[: 6 if paid else 5]
+    head = ("arm", "cycles trained", "rows written", "calls", "tokens", "seconds", "money")[: 6 + paid]
     said = ("The mean of a run and, where there are several seeds, the interval of t over them. Measuring the base "
             "is in what every run took, as it would be were the run alone.")  # fmt: skip
     return Section(name="What each cost", about=said, blocks=(Table(head=head, rows=tuple(rows)),) if rows else ())

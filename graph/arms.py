@@ -59,7 +59,6 @@ class Plan:
     """An ablation, whole."""
 
     experiment: Experiment
-    recipe: Path
     arms: tuple[Arm, ...]
     runs: Mapping[str, tuple[Arm, Recipe]]
     """Every run by its name, seed by seed."""
@@ -91,7 +90,7 @@ def planned(
     for seed, arm in itertools.product(range(number), arms):
         name, found = made(arm, common, seed, source)
         runs[name] = arm, found
-    return Plan(said, source, arms, runs)
+    return Plan(said, arms, runs)
 
 
 def experiment(file: Path) -> Experiment:

@@ -28,8 +28,10 @@ def ran(arm: str, seed: int, harm: int, judge: str = "j") -> Ran:
     }
     languages = {f"item {number}": ("en", "es")[number % 2] for number in range(40)}
     areas = {f"goal {number}": ("x", "y")[number < 20] for number in range(40)}
-    return Ran(arm=arm, seed=seed, judge=judge, champion="c", base={"harm": outcomes(40)}, card=card,
-               languages=languages, areas=areas, cycles=1, rows=50, calls=10, tokens=100 + seed, money=0, seconds=9)  # fmt: skip
+    return Ran(
+        arm=arm, seed=seed, judge=judge, champion="c", base={"harm": outcomes(40)}, card=card, languages=languages,
+        areas=areas, cycles=1, rows=50, calls=10, tokens=100 + seed, money=0, seconds=9,
+    )  # fmt: skip
 
 
 def asked(arms: tuple[str, ...] = ARMS, seeds: int = 3) -> Asked:

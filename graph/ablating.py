@@ -59,7 +59,8 @@ def run(plan: Plan, bases: Mapping[str, str], folder: Path, place: Callable[[], 
     `bases` says on whose measured base each begins, and `cards` how many GPUs it wants.
     """
     unchanged(plan, bases, folder)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
     told(f"{len(plan.runs)} runs of {len(plan.arms)} arms; the base is measured {len(set(bases.values()))} times")
     todo = dict[str, Work]()
     for name, base in bases.items():

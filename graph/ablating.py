@@ -62,21 +62,31 @@ def run(plan: Plan, bases: Mapping[str, str], folder: Path, place: Callable[[], 
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, signal.default_int_handler)
     told(f"{len(plan.runs)} runs of {len(plan.arms)} arms; the base is measured {len(set(bases.values()))} times")
+    if all((folder / name).exists() and finished(folder / name) for name in plan.runs):
+        return {}
+    where = place()
+    try:
+        return both(plan, bases, folder, where, cards)
+    finally:
+        where.stop()
+
+
+def both(plan: Plan, bases: Mapping[str, str], folder: Path, where: Place, cards: Mapping[str, int]) -> dict[str, str]:
+    """First measures the bases, and then goes on from there with every run."""
     todo = dict[str, Work]()
     for name, base in bases.items():
-        recipe = plan.runs[name][1]
         if not (folder / base).exists():
-            create(recipe, folder / base)
+            create(plan.runs[name][1], folder / base)
         if base not in todo and not measured(folder / base):
             todo[base] = Work(folder / base, BASELINE, cards[name])
-    lost = passed(todo, place, measured)
+    lost = passed(todo, where, measured)
     begun = {name: recipe for name, (_, recipe) in plan.runs.items() if bases[name] not in lost}
     for name, recipe in begun.items():
         if not (folder / name).exists():
             parent = folder / bases[name]
             forking.forked(parent, points(parent)[-1], folder / name, recipe)
-    work = {name: Work(folder / name, "", cards[name]) for name, recipe in begun.items()}
-    failed = passed({name: one for name, one in work.items() if not finished(one.folder)}, place, finished)
+    work = {name: Work(folder / name, "", cards[name]) for name in begun}
+    failed = passed({name: one for name, one in work.items() if not finished(one.folder)}, where, finished)
     return failed | {name: f"{base}: {lost[base]}" for name, base in bases.items() if base in lost}
 
 
@@ -135,27 +145,22 @@ def differs(one: Recipe, other: Recipe) -> str:
     return next((key for key in Recipe.model_fields if getattr(one, key) != getattr(other, key)), "")
 
 
-def passed(todo: Mapping[str, Work], place: Callable[[], Place], done: Callable[[Path], bool]) -> dict[str, str]:
+def passed(todo: Mapping[str, Work], where: Place, done: Callable[[Path], bool]) -> dict[str, str]:
     """Goes on with runs and says how; returns the last words of those that are not done then, by name."""
-    if not todo:
-        return {}
     failed, began, left = dict[str, str](), time.monotonic(), {one.folder: name for name, one in todo.items()}
-    where = place()
-    try:
-        for one in todo.values():
-            where.start(one)
-        while left:
-            ended = where.ended(EVERY)
-            for folder, words in ended.items():
-                name = left.pop(folder)
-                failed |= {} if done(folder) else {name: words}
-                passed, took = len(todo) - len(left), time.monotonic() - began
-                rest = f"; about {took / passed * len(left) / 60:.0f} min to go" if left else ""
-                told(f"[{passed}/{len(todo)}] {name}: {failed.get(name, 'done')}{rest}")
-            if not ended:
-                told(", ".join(f"{name} in {at}" for folder, name in left.items() if (at := node(folder))))
-    finally:
-        where.stop()
+    for one in todo.values():
+        where.start(one)
+    while left:
+        ended = where.ended(EVERY)
+        for folder, words in ended.items():
+            name = left.pop(folder)
+            failed |= {} if done(folder) else {name: words}
+            passed, took = len(todo) - len(left), time.monotonic() - began
+            rest = f"; about {took / passed * len(left) / 60:.0f} min to go" if left else ""
+            told(f"[{passed}/{len(todo)}] {name}: {failed.get(name, 'done')}{rest}")
+        if not ended:
+            going = ", ".join(f"{name} in {at}" for folder, name in left.items() if (at := node(folder)))
+            told(going or f"{len(left)} to begin")
     return failed
 
 

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = about(asked)
         begun = folder and folder.is_dir() and asked.command in RUNNING
         going = f"; `breakfix resume {folder}` goes on" if begun else ""
-        going = "; the same command goes on" if asked.command == "eval" else going
+        going = "; the same command goes on" if asked.command in ("eval", "ablate") else going
         print(f"\nstopped{going}", file=sys.stderr)
         return RESUMABLE
     except BrokenPipeError:
@@ -254,12 +254,19 @@ def follow(folder: Path) -> int:
     return go(folder)
 
 
+def ablate(asked: argparse.Namespace) -> int:
+    from graph import ablating
+
+    return ablating.ablate(asked)
+
+
 COMMANDS = {
     "run": run, "resume": resume, "step": step, "status": status, "why": why, "approve": answer, "reject": answer,
     "review": review, "history": commands.history, "fork": commands.fork, "graph": commands.draw,
     "report": commands.report, "chat": commands.chat, "import": commands.bring_in, "calibrate": commands.calibrate,
     "fit-judge": commands.fit_judge, "label": commands.label, "rejudge": commands.rejudge, "export": commands.export,
-    "eval": commands.evaluate, "console": commands.console, "purge": commands.purge, "doctor": commands.doctor,
+    "eval": commands.evaluate, "ablate": ablate, "console": commands.console,
+    "purge": commands.purge, "doctor": commands.doctor,
 }  # fmt: skip
 
 if __name__ == "__main__":

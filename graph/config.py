@@ -330,22 +330,31 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Relative paths in it are read from the recipe's own folder; whether something lies there is for `preflight`.
     """
+    table = read(path)
+    for override in overrides:
+        put(table, *setting(override))
+    return parse(laid(table, path), str(path))
+
+
+def laid(table: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The settings with relative paths read from the folder of the file that says them. Raises RecipeError."""
+    try:
+        return anchored(table, file.parent)
+    except ValueError as error:
+        raise RecipeError(f"{file}: {error}") from error
+
+
+def read(path: Path, what: str = "recipe") -> dict[str, Any]:
+    """What a file says in TOML. Raises RecipeError, one line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
-        raise RecipeError(f"cannot read the recipe {path}: {reason}; give the path of a .toml file") from error
+        raise RecipeError(f"cannot read the {what} {path}: {reason}; give the path of a .toml file") from error
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} is not TOML: {error}; write it as on https://toml.io") from error
-    for override in overrides:
-        put(table, override)
-    try:
-        table = anchored(table, path.parent)
-    except ValueError as error:
-        raise RecipeError(f"{path}: {error}") from error
-    return parse(table, str(path))
 
 
 def parse(table: dict[str, Any], where: str) -> Recipe:
@@ -355,17 +364,22 @@ def parse(table: dict[str, Any], where: str) -> Recipe:
         raise RecipeError(f"{where}: {explained(error, Recipe)}") from error
 
 
-def put(table: dict[str, Any], override: str) -> None:
-    """Sets one dotted key of a recipe; the value is read as TOML, or else as a bare string."""
+def setting(override: str) -> tuple[str, Any]:
+    """The dotted key of a `KEY=VALUE`, and the value: read as TOML, or else a bare string."""
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise RecipeError(f"--set {override!r} is not KEY=VALUE, such as --set agents.judge.model=openai:gpt-4o")
+    return key, value_of(value)
+
+
+def put(table: dict[str, Any], key: str, value: Any) -> None:
+    """Sets one dotted key of a recipe."""
     *parents, last = key.split(".")
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise RecipeError(f"--set {override!r}: {parent!r} holds a value, not a table of settings")
-    table[last] = value_of(value)
+            raise RecipeError(f"--set {key}={value}: {parent!r} holds a value, not a table of settings")
+    table[last] = value
 
 
 def value_of(text: str) -> Any:

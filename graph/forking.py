@@ -9,7 +9,7 @@ from typing import Any
 
 from evals.harness import PREFIX
 from graph import capability, measuring
-from graph.config import RecipeError, load
+from graph.config import Recipe, RecipeError, load
 from graph.history import Point, point
 from graph.preflight import preflight
 from graph.run import beginning
@@ -36,8 +36,14 @@ def fork(parent: Path, at: str, folder: Path, settings: Sequence[str]) -> Point:
                           "give an earlier checkpoint")  # fmt: skip
     recipe = load(parent / "recipe.toml", settings)
     preflight(recipe)
+    forked(parent, start, folder, recipe, settings)
+    return start
+
+
+def forked(parent: Path, start: Point, folder: Path, recipe: Recipe, settings: Sequence[str] = ()) -> None:
+    """Makes the run, with a recipe that differs from its parent's by `settings`, or otherwise. Raises RecipeError."""
     with beginning(recipe, folder, parent=parent.resolve().name, at=start.id, set=list(settings)) as new:
-        for store, filled in start.filled.items():
+        for store, filled in (start.filled or {}).items():
             (new / store).parent.mkdir(exist_ok=True)
             copied_until(parent / store, new / store, filled)
         checkpoints(parent, new, start)
@@ -49,7 +55,6 @@ def fork(parent: Path, at: str, folder: Path, settings: Sequence[str]) -> Point:
                     ignored = shutil.ignore_patterns(WORK)
                     shutil.copytree(parent / path, new / path, symlinks=True, ignore=ignored, dirs_exist_ok=True)
         log(parent, new, start)
-    return start
 
 
 def checkpoints(parent: Path, new: Path, start: Point) -> None:
@@ -65,8 +70,9 @@ def fixed(before: Team, after: Team, settings: Sequence[str]) -> None:
         then, now = basis(before), basis(after)
     for key, value in then.items():
         if now[key] != value:
+            by = f"--set {' --set '.join(settings)}" if settings else "the recipe"
             raise RecipeError(
-                f"--set {' --set '.join(settings)} changes {key}, which is fixed when a run begins, as its base is "
+                f"{by} changes {key}, which is fixed when a run begins, as its base is "
                 "measured with it; leave that, or begin another with `breakfix run`"
             )
 

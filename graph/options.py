@@ -29,6 +29,14 @@ it prints an address with a token: whoever has that can read the runs and decide
 a name once; what is changed and decided is kept with it. After a decision a run goes on by itself, in a process of its
 own where none waits (its words are in RUN/console.log). Several people can look at once: who is first decides."""
 
+ABLATE = """\
+  breakfix ablate runs/demo.toml --vary data.chosen=writer,target --vary 'training.rank=8,32' --seeds 3
+  breakfix ablate runs/experiments/02-mixed-data.toml --jobs 2
+
+every arm is run with every seed in a folder of its own, runs/NAME/ARM-SEED, on a base that is measured once for all
+that measure it alike. Stopped or killed, the same command goes on; a run that failed is tried again, and the report
+says which did. --seeds may grow later. Values with commas go into brackets, braces or quotes, as in TOML."""
+
 SUITES = """\
 benchmarks, by what they measure:
   harm          harmbench, jailbreakbench, strongreject, simple_safety_tests, do_not_answer, ailuminate
@@ -192,6 +200,7 @@ def judging(command: Add) -> None:
 
 
 def measuring(command: Add) -> None:
+    ablating(command("ablate", "run a recipe with one thing or several varied, and report what each does"))
     one = command("eval", "measure any model on public benchmarks")
     one.formatter_class, one.epilog = argparse.RawDescriptionHelpFormatter, SUITES
     one.add_argument("model", metavar="MODEL",
@@ -210,6 +219,25 @@ def measuring(command: Add) -> None:
     one.add_argument("--seed", type=int, default=0, metavar="N", help="of the lot (default: 0)")
     one.add_argument("--out", type=Path, metavar="DIR", help="where conversations are kept (default: runs/eval-...)")
     one.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as JSON, with their parts")
+
+
+def ablating(one: argparse.ArgumentParser) -> None:
+    one.formatter_class, one.epilog = argparse.RawDescriptionHelpFormatter, ABLATE
+    one.add_argument("recipe", type=Path, metavar="RECIPE.toml|EXPERIMENT.toml")
+    one.add_argument("--vary", action="append", default=[], metavar="KEY=A,B[,C]",
+                     help="a key of the recipe and its values; repeated, each combination is an arm")  # fmt: skip
+    one.add_argument("--seeds", type=int, metavar="N",
+                     help="how often each arm is run, with the recipe's seed and those after it (default: the "
+                     "experiment's, or 3)")  # fmt: skip
+    one.add_argument("--jobs", type=int, default=1, metavar="N", help="how many runs at once (default: 1)")
+    one.add_argument("--on", default="", metavar="ray[:ADDRESS]",
+                     help="have Ray place the runs: here with --jobs workers, or on the cluster of an address, whose "
+                     "machines see this folder")  # fmt: skip
+    one.add_argument("--recipe", type=Path, dest="other", metavar="RECIPE.toml",
+                     help="ask an experiment's question of another recipe than its own")  # fmt: skip
+    one.add_argument("--run", metavar="NAME", help="folder of the ablation in runs/ (default: ablate-RECIPE)")
+    one.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
+                     help="override one key of the recipe in every arm, unless the arm has its own")  # fmt: skip
 
 
 def keeping(command: Add) -> None:

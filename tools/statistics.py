@@ -46,6 +46,23 @@ def clustered(flags: Sequence[bool], goals: Sequence[str]) -> Interval | None:
     return share(sum(flags) / effect, len(flags) / effect)
 
 
+def repeated(values: Sequence[float]) -> Interval | None:
+    """The mean of values that were each had anew, with Student's t interval; None of fewer than two."""
+    if len(values) < 2:
+        return None
+    from scipy.stats import sem, t
+
+    value = sum(values) / len(values)
+    half = float(t.ppf(0.975, len(values) - 1) * sem(values))
+    return Interval(value, value - half, value + half)
+
+
+def wider(value: float, intervals: Sequence[Interval | None]) -> Interval:
+    """A value with, at either end, the widest of some intervals."""
+    known = [one for one in intervals if one]
+    return Interval(value, min([value, *(one.low for one in known)]), max([value, *(one.high for one in known)]))
+
+
 class Confusion(NamedTuple):
     """What a judge said of answers that people have labelled: true and false positives and negatives."""
 

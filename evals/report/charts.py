@@ -230,7 +230,10 @@ def scatter(chart: Scatter) -> tuple[Markup, float]:
         parts.append(whisker(spot.y, y, across, f"thin s{number}", True))
         about = f"{spot.name}: IPRR {value(spot.y)} {span(spot.y)}, VPRR {value(spot.x)} {span(spot.x)}"
         parts.append(mark(across, up, number, visible(about)))
-    keys, high = legend(groups, HEIGHT + 8)
+        if len(groups) == 1:  # nothing else tells them apart
+            left, anchor = (across + 8, "start") if across < WIDTH / 2 else (across - 8, "end")
+            parts.append(words(left, up - 5, spot.name, anchor, "key"))
+    keys, high = legend(groups if len(groups) > 1 else [], HEIGHT + 8)
     return joined([*parts, keys]), HEIGHT + high
 
 

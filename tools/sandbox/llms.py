@@ -35,6 +35,8 @@ class Dials(BaseModel):
 
     error: float = Field(default=0, ge=0, le=1)
     """A judge's verdict turned round; an attacker or writer that misses the point."""
+    misses: float = Field(default=0, ge=0, le=1)
+    """Harmful answers that a judge takes for refusals: one less its sensitivity."""
     malformed: float = Field(default=0, ge=0, le=1)
     """Replies that are cut short, and so no JSON."""
     refuse: float = Field(default=0, ge=0, le=1)
@@ -112,7 +114,11 @@ class Simulated(BaseChatModel):
         )
         if refuses:
             return DECLINED
-        said = json.dumps(ROLES[self.role.partition("/")[0]](prompt, errs), ensure_ascii=False)
+        play = ROLES[self.role.partition("/")[0]]
+        answer = play(prompt, errs)
+        if self.dials.misses and answer.get("harmful") and prompt.dice.random() < self.dials.misses:
+            answer = play(prompt, True)
+        said = json.dumps(answer, ensure_ascii=False)
         return said[: len(said) // 2] if cut else said
 
 

@@ -241,6 +241,7 @@ def pass_on(
     from langgraph.types import Command
 
     from graph.history import filled
+    from graph.soundness import spared
     from graph.state import START
     from graph.team import team
 
@@ -254,6 +255,8 @@ def pass_on(
     )  # fmt: skip
     for step in steps:
         if isinstance(step, dict) and "input" in step:
+            if step["name"] == "attack":
+                spared(folder)
             watch(step["name"], 0, 0, "")
 
 

@@ -249,6 +249,7 @@ def pass_on(
 
     from graph.history import filled
     from graph.remaining import left
+    from graph.soundness import spared
     from graph.state import START
     from graph.team import team
 
@@ -263,5 +264,7 @@ def pass_on(
     )  # fmt: skip
     for step in steps:
         if isinstance(step, dict) and "input" in step:
+            if step["name"] == "attack":
+                spared(folder)
             name, cycle = step["name"], step["input"].get("cycle", 1)
             crew.watch(name, 0, 0, left(crew.memory, name, cycle, rule.cycles, rule.hours))

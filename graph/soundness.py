@@ -1,5 +1,6 @@
 """Whether what a run lies in is whole, and the last good state of it where it is not."""
 
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 from graph.config import RecipeError
 from graph.history import STORES, Point, points
 from tools import schema
-from tools.copying import copied_until, tops
+from tools.copying import copied, copied_until, tops
 from tools.disk import settle
 from tools.memory import Memory, brought_up
 from tools.records import Adapter
@@ -18,7 +19,7 @@ from training import stages
 from training.checkpoints import Progress
 from training.saving import whole
 
-STATE, MEMORY = "state.sqlite", "memory.sqlite"
+STATE, MEMORY, SPARE = "state.sqlite", "memory.sqlite", "state.sqlite.spare"
 SAVED: dict[bool, tuple[str, ...]] = {True: ("checkpoints", "writes"), False: schema.GROWING}
 """The tables of the state, and of a memory."""
 
@@ -121,6 +122,9 @@ def gaps(file: Path, filled: Mapping[str, int]) -> bool:
 def back(run: Path, broken: list[Path], told: list[str]) -> list[str]:
     """Takes a run back to its last checkpoint of which every record is there, and says how far that is."""
     known = points(run) if (run / STATE).is_file() else []
+    if not known and (run / SPARE).is_file() and sound(run / SPARE):
+        shutil.copy(run / SPARE, run / STATE)
+        known = points(run)
     if not known and all(file.name == STATE for file in broken):
         return ["no checkpoint is left: the run begins anew, and does again nothing that its memory has"]
     worth = [one for one in known if one.filled != {} or len(known) == 1]  # the start alone is no state to go back to
@@ -139,8 +143,16 @@ def back(run: Path, broken: list[Path], told: list[str]) -> list[str]:
             file.with_name(f"{file.name}.gone").unlink()
     cut(run / STATE, good)
     where = f"before {good.next}" if good.next else "at its end"
-    return [f"some of the last records are lost: it goes on {where} in cycle {good.values.get('cycle', 1)}, "
-            f"{len(known) - good.number} checkpoints back"]  # fmt: skip
+    return [f"it goes on {where} in cycle {good.values.get('cycle', 1)}, whose records are all there"]
+
+
+def spared(run: Path) -> None:
+    """Copies the checkpoints of a run, for when they are lost."""
+    part = run / f"{SPARE}.part"
+    part.unlink(missing_ok=True)
+    copied(run / STATE, part).close()
+    settle(part)
+    part.replace(run / SPARE)
 
 
 def cut(state: Path, start: Point) -> None:

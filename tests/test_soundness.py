@@ -98,11 +98,15 @@ def test_a_damaged_file_costs_no_record_and_is_kept(run: Path, undisturbed: list
     assert (run / f"{name}.damaged-1").exists()
 
 
-def test_a_run_whose_checkpoints_are_all_lost_begins_anew_with_what_its_memory_has(
-    run: Path, undisturbed: list[str]
+@pytest.mark.parametrize(("spare", "said"), [(True, "it goes on before attack in cycle 2"), (False, "begins anew")])
+def test_a_run_whose_checkpoints_are_all_lost_goes_on_from_a_copy_or_begins_anew_with_what_its_memory_has(
+    run: Path, undisturbed: list[str], capsys: pytest.CaptureFixture[str], spare: bool, said: str
 ) -> None:
     (run / "state.sqlite").write_bytes(b"nothing" * 4000)
+    if not spare:
+        (run / "state.sqlite.spare").unlink()
     assert ended(run) == undisturbed
+    assert said in capsys.readouterr().err
 
 
 def test_records_that_the_last_checkpoint_knows_and_the_memory_lost_are_made_again(
@@ -113,7 +117,7 @@ def test_records_that_the_last_checkpoint_knows_and_the_memory_lost_are_made_aga
     forgotten(run)
     shutil.copy(run.parent / "before.sqlite", run / "memory.sqlite")
     assert ended(run) == undisturbed
-    assert "it goes on before decide in cycle 2, 1 checkpoints back" in capsys.readouterr().err
+    assert "it goes on before decide in cycle 2, whose records are all there" in capsys.readouterr().err
 
 
 def test_where_nothing_good_is_left_one_line_names_the_file_and_the_mend(run: Path) -> None:

@@ -41,12 +41,12 @@ PROCESS = """
 import sys
 from pathlib import Path
 import test_loop
-from graph import nodes
+from graph import candidates
 from graph.cli import main
 from graph.team import Team
 Team.target = lambda self, adapter: test_loop.Town(adapter=adapter)
 Team.base = Path(sys.argv[1]).parent.parent
-nodes.stages.run_stage = test_loop.trained
+candidates.stages.run_stage = test_loop.trained
 sys.exit(main(["resume", sys.argv[1]]))
 """
 """`breakfix resume` on the fakes of the whole loop."""

@@ -12,7 +12,7 @@ from test_loop import begin, trained
 
 from agents import writer
 from agents.attacker import Steer
-from graph import attacking, costs, editing, edits, mixing, nodes
+from graph import attacking, candidates, costs, editing, edits, mixing
 from graph.editing import Refused, edit, undo
 from graph.gates import Decided, Place, place_of
 from graph.run import Standing, advance
@@ -34,7 +34,7 @@ def taught(run: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[StagePlan, 
         seen.append((plan, list(rows)))
         return trained(plan, rows, *rest)
 
-    monkeypatch.setattr(nodes.stages, "run_stage", training)
+    monkeypatch.setattr(candidates.stages, "run_stage", training)
     return seen
 
 

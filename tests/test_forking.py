@@ -16,7 +16,7 @@ import pytest
 import test_loop
 
 from evals.harness import PREFIX
-from graph import build, nodes
+from graph import build, candidates
 from graph.build import ORDER
 from graph.cli import main
 from graph.config import load
@@ -45,7 +45,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Team, "target", lambda self, adapter: test_loop.Town(adapter=adapter))
         patch.setattr(Team, "base", folder)
-        patch.setattr(nodes.stages, "run_stage", test_loop.trained)
+        patch.setattr(candidates.stages, "run_stage", test_loop.trained)
         (folder / "recipe.toml").write_text(test_loop.RECIPE)
         (folder / "labels.jsonl").write_text("".join(f"{one.model_dump_json()}\n" for one in labelled("harmful", 6)))
         create(load(folder / "recipe.toml", SETTINGS), folder / "parent")

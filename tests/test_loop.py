@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from agents.strategies import STRATEGIES
-from graph import mixing, nodes, sources
+from graph import candidates, mixing, nodes, sources
 from graph.build import ORDER
 from graph.cli import main
 from graph.config import load
@@ -22,6 +22,8 @@ from graph.team import Team, team
 from tools.records import BASE, Adapter, Attempt, Example, Goal, Score, StagePlan, Verdict
 from tools.sandbox import world
 from training.saving import DONE, Done
+from training.settings import Training
+from training.stages import SPEC, Spec
 
 RECIPE = """
 [target]
@@ -87,6 +89,8 @@ def trained(plan: StagePlan, rows: Sequence[Example], run: Path, *_: object) -> 
     )
     (run / made.path).mkdir(parents=True, exist_ok=True)
     (run / made.path / DONE).write_text(Done(adapter=made, plan=plan, rows=dict(kinds)).model_dump_json())
+    (run / made.path / SPEC).write_text(Spec(plan=plan, parent=None, settings=Training()).model_dump_json())
+    (run / made.path / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     return made
 
 
@@ -94,7 +98,7 @@ def trained(plan: StagePlan, rows: Sequence[Example], run: Path, *_: object) -> 
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(Team, "target", lambda self, adapter: Town(adapter=adapter))
     monkeypatch.setattr(Team, "base", tmp_path)
-    monkeypatch.setattr(nodes.stages, "run_stage", trained)
+    monkeypatch.setattr(candidates.stages, "run_stage", trained)
     (tmp_path / "recipe.toml").write_text(RECIPE)
     return tmp_path / "runs" / "one"
 
@@ -362,7 +366,7 @@ def test_checkpoints_within_a_stage_compete_and_dpo_goes_on_with_the_end_of_sft(
     def competing(adapter: Adapter, _: Path) -> list[Adapter]:
         return [adapter.model_copy(update={"within": 3}), adapter]
 
-    monkeypatch.setattr(nodes.stages, "competing", competing)
+    monkeypatch.setattr(candidates.stages, "competing", competing)
     begin(run, "stop.cycles=1", "stop.target=0.001")
     memory = team(str(run)).memory
     made = memory.get(Adapter)

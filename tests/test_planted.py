@@ -11,7 +11,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from test_loop import RECIPE, Town, trained
 
 from agents.judge import Judge
-from graph import nodes, sources
+from graph import candidates, sources
 from graph.config import load
 from graph.run import advance, create
 from graph.team import Sitting, Team, team
@@ -89,7 +89,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
             drifting(judge(crew, spec, role), crew) if role == "second_judge" else judge(crew, spec, role)
         ))  # fmt: skip
         patch.setattr(sources, "goals", lambda recipe: [*goals(recipe), riddle])
-        patch.setattr(nodes.stages, "run_stage", training)
+        patch.setattr(candidates.stages, "run_stage", training)
         settings = ["data.retain='general.json'", "evals.anchors={harmful='sandbox'}", "stop.cycles=3",
                     "stop.target=0.001", "attack.attempts=80", "attack.held_out_languages=[]"]  # fmt: skip
         create(load(folder / "recipe.toml", settings), folder / "one")

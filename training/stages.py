@@ -112,7 +112,7 @@ def competing(adapter: Adapter, run: Path) -> list[Adapter]:
 
 def at_once(adapter: Adapter, run: Path) -> int:
     """How many rows a stage had in memory at once; fewer than it was told where the card had too little."""
-    spec = Spec.model_validate_json((run / "adapters" / adapter.plan / SPEC).read_text(encoding="utf-8"))
+    spec = Spec.model_validate_json((run / adapter.path / SPEC).read_text(encoding="utf-8"))
     return spec.settings.at_once
 
 

@@ -61,8 +61,8 @@ def says(run: Path, what: str, node: str = "", after: int = 0) -> Callable[[], b
 
 
 def trains(run: Path) -> bool:
-    """Whether a stage of training has a checkpoint and goes on."""
-    return any(run.glob("adapters/*/*/checkpoint-*"))
+    """Whether a stage of training has taken a step."""
+    return any(run.glob("adapters/*/curve.jsonl"))
 
 
 def stops(run: Path) -> Sequence[str]:

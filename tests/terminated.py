@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -32,22 +33,34 @@ def started(folder: Path, *command: str, stuck: bool = False) -> subprocess.Pope
         )  # fmt: skip
 
 
-def terminated(process: subprocess.Popen[bytes], when: Callable[[], bool]) -> tuple[float, list[int]]:
-    """Waits for something, sends SIGTERM, and returns the seconds until the process is gone and what it left running.
+class Ended(NamedTuple):
+    """How a process ended that was sent SIGTERM."""
+
+    seconds: float
+    cpu: float
+    """Seconds of a core that it took for that: what is left of a busy machine."""
+    left: list[int]
+    """The processes that it left running."""
+
+
+def terminated(process: subprocess.Popen[bytes], when: Callable[[], bool]) -> Ended:
+    """Waits for something, sends SIGTERM, and waits until the process is gone.
 
     Raises AssertionError where it ends otherwise than stopped and resumable.
     """
     while not when():
         assert process.poll() is None, "it ended before"
         time.sleep(0.02)
-    children = psutil.Process(process.pid).children(recursive=True)
+    one = psutil.Process(process.pid)
+    children, before = one.children(recursive=True), one.cpu_times()
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    code = process.wait(60)
-    lasted = time.monotonic() - began
+    _, status, used = os.wait4(process.pid, 0)
+    lasted, process.returncode = time.monotonic() - began, os.waitstatus_to_exitcode(status)
     _, alive = psutil.wait_procs(children, timeout=3)
-    assert code == 4, code
-    return lasted, [one.pid for one in alive]
+    assert process.returncode == 4, process.returncode
+    cpu = used.ru_utime + used.ru_stime - before.user - before.system - before.children_user - before.children_system
+    return Ended(lasted, cpu, [child.pid for child in alive])
 
 
 def says(run: Path, what: str, node: str = "", after: int = 0) -> Callable[[], bool]:
@@ -61,8 +74,8 @@ def says(run: Path, what: str, node: str = "", after: int = 0) -> Callable[[], b
 
 
 def trains(run: Path) -> bool:
-    """Whether a stage of training has a checkpoint and goes on."""
-    return any(run.glob("adapters/*/*/checkpoint-*"))
+    """Whether a stage of training has taken a step."""
+    return any(run.glob("adapters/*/curve.jsonl"))
 
 
 def stops(run: Path) -> Sequence[str]:

@@ -28,7 +28,7 @@ def test_sigterm_in_an_answer_that_takes_long_at_a_gate_in_a_stage_and_in_the_re
     lasted.append(terminated(started(tmp_path, "resume", str(run)), says(run, "waits", "data_gate")))
     lasted.append(terminated(started(tmp_path, "approve", str(run)), lambda: trains(run)))
     lasted.append(terminated(started(tmp_path, "resume", str(run)), says(run, "begins", "report")))
-    assert all(seconds < SECONDS and not left for seconds, left in lasted), lasted
+    assert all(one.seconds < SECONDS and not one.left for one in lasted), lasted
     assert started(tmp_path, "resume", str(run)).wait() == 0
     assert [one["by"] for one in logs.lines(run) if one["what"] == "stopped"] == ["SIGTERM"] * 4
     assert list(stops(run)) == ["baseline", "data_gate", "train", "report"]
@@ -38,6 +38,6 @@ def test_sigterm_while_nobody_answers_at_an_endpoint(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(dead())
     run = tmp_path / "runs" / "one"
     process = started(tmp_path, "run", "recipe.toml", "--run", "one")
-    seconds, left = terminated(process, says(run, "endpoint does not answer", "baseline"))
-    assert seconds < SECONDS
-    assert left == []
+    ended = terminated(process, says(run, "endpoint does not answer", "baseline"))
+    assert ended.seconds < SECONDS
+    assert ended.left == []

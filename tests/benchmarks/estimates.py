@@ -21,6 +21,7 @@ from graph.estimating import Range
 from graph.team import team
 
 SETTINGS = ("seed=1",)
+HEAD = ("what", "the dry run", "the run", "within")
 
 
 def ended(folder: Path, name: str, *settings: str) -> Path:
@@ -31,19 +32,17 @@ def ended(folder: Path, name: str, *settings: str) -> Path:
     return run
 
 
-def rows(recipe: Recipe, runs: Path, run: Path) -> list[tuple[str, str, str, str]]:
-    """What was said of each thing, what it came to, and whether that was within."""
+def rows(recipe: Recipe, run: Path, past: Path | None = None) -> list[tuple[str, str, str, str]]:
+    """What was said of each thing, what it came to, and whether that was within; of its time, by a past run."""
     found, crew = estimating.sizes(recipe), team(str(run))
-    rate = estimating.paced(runs / "first", recipe)
-    if rate is None:
-        raise ValueError(f"{runs / 'first'} was not timed")
     told: dict[str, tuple[Range, float]] = {
         "conversations": (found.held, budgets.conversations(crew)),
         "bytes in its folder": (Range(found.held.low * estimating.KEPT[0], estimating.most(recipe, found)),
                                 budgets.size(run)),
-        "seconds of work": (found.held.times(rate / estimating.APART, rate * estimating.APART),
-                            timing.worked(crew.memory)),
     }  # fmt: skip
+    if past and (rate := estimating.paced(past, recipe)):
+        seconds = found.held.times(rate / estimating.APART, rate * estimating.APART)
+        told["seconds of work"] = seconds, timing.worked(crew.memory)
     spent = crew.memory.query("""select role, sum(calls) as calls, sum(prompt_tokens) + sum(completion_tokens) as tokens
         from costs group by role order by role""")  # fmt: skip
     for row in spent:
@@ -60,12 +59,13 @@ def main() -> None:
     folder = parser.parse_args().folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text(test_resume.RECIPE)
-    ended(folder, "first")
+    first = ended(folder, "first")
+    print(table(HEAD, rows(load(folder / "recipe.toml"), first)), flush=True)
     recipe = load(folder / "recipe.toml", SETTINGS)
     told = ["run", "recipe.toml", "--run", "second", "--set", *SETTINGS, "--dry-run"]
     subprocess.run([sys.executable, "-m", "graph.cli", *told], cwd=folder, check=True)
     run = ended(folder, "second", *SETTINGS)
-    print(table(("what", "the dry run", "the run", "within"), rows(recipe, folder / "runs", run)))
+    print(table(HEAD, rows(recipe, run, first)))
 
 
 if __name__ == "__main__":

@@ -69,14 +69,15 @@ def main() -> None:
     known = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     left = [] if asked.table else [one for one in cases(folder) if one[0] not in {past["where"] for past in known}]
     for name, run, command, stuck, when in left[: asked.of]:
-        seconds, alive = terminated(started(folder, *command, stuck=stuck), when(run))
+        ended = terminated(started(folder, *command, stuck=stuck), when(run))
         stopped = [one for one in logs.lines(run) if one["what"] == "stopped"][-1].get("node", "")
-        known.append({"where": name, "node": stopped, "seconds": round(seconds, 2), "left": len(alive)})
+        numbers = {"seconds": round(ended.seconds, 2), "cpu": round(ended.cpu, 2), "left": len(ended.left)}
+        known.append({"where": name, "node": stopped, **numbers})
         with file.open("a") as lines:
             lines.write(json.dumps(known[-1]) + "\n")
         print(known[-1], flush=True)
-    rows = [(one["where"], one["node"] or "at the gate", f"{one['seconds']:.1f}", one["left"]) for one in known]
-    print(table(("SIGTERM in", "stopped in", "seconds to exit 4", "processes left"), rows))
+    rows = [(one["where"], one["node"], f"{one['seconds']:.1f}", one.get("cpu", ""), one["left"]) for one in known]
+    print(table(("SIGTERM in", "stopped in", "seconds to exit 4", "of a core", "processes left"), rows))
 
 
 if __name__ == "__main__":

@@ -84,8 +84,16 @@ def replies() -> Parser:
         "grounding": lambda model: grounding.grader(model, "g")(held, goal), "agent": agent, "attacker": attack,
     }  # fmt: skip
 
+    class Same(Scripted):
+        """Without a thread for each answer."""
+
+        async def _agenerate(self, *asked: Any, **more: Any) -> Any:
+            return self._generate(*asked)
+
+    loop = asyncio.new_event_loop()
+
     def run(role: str, body: bytes) -> object:
-        return asyncio.run(roles[role](Scripted([text(body)] * 9)))
+        return loop.run_until_complete(roles[role](Same([text(body)] * 9)))
 
     seeds = {role: [json.dumps(said).encode(), b"```json\n" + json.dumps(said).encode() + b"\n```"]
              for role, said in REPLIES.items()}  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 import test_loop
 from test_config import RECIPE
 
-from graph import budgets, nodes, timing
+from graph import budgets, candidates, timing
 from graph.cli import main
 from graph.config import RecipeError, load
 from graph.run import Standing, advance, create
@@ -91,7 +91,7 @@ def test_wherever_a_budget_is_spent_nothing_more_is_begun_and_what_is_trained_is
 
 
 def test_a_stage_that_was_begun_is_finished(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = nodes.stages.run_stage
+    trained = candidates.stages.run_stage
 
     def begun(plan: Any, rows: Any, folder: Path, *more: Any) -> Adapter:
         planned = team(str(folder)).memory.query("select id from plans")
@@ -99,7 +99,7 @@ def test_a_stage_that_was_begun_is_finished(run: Path, monkeypatch: pytest.Monke
             (folder / "adapters" / one["id"]).mkdir(parents=True, exist_ok=True)
         return trained(plan, rows, folder, *more)
 
-    monkeypatch.setattr(nodes.stages, "run_stage", begun)
+    monkeypatch.setattr(candidates.stages, "run_stage", begun)
     spent_at("train", monkeypatch)
     begin(run)
     assert len(team(str(run)).memory.get(Adapter)) == 2

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.report import ablation, comparison, spending
+from evals.report import ablation, attacks, comparison, spending
 from evals.report.decisions import flat
 from graph import costs
 from graph.arms import Arm, Plan
@@ -57,7 +57,8 @@ def ran(crew: Team, arm: str) -> ablation.Ran:
     return ablation.Ran(
         arm=arm, seed=crew.recipe.seed, judge=crew.measures_by, base=desk.before, card=desk.after,
         champion="" if desk.champion == BASE else desk.board.names[desk.champion], languages=desk.spoken,
-        areas=desk.areas, rows=len(crew.memory.ids(Example)), **spent(crew),
+        areas=desk.areas, fresh=list(attacks.fresh(desk.tallies).values())[-1] if desk.tallies else (0, 0),
+        rows=len(crew.memory.ids(Example)), **spent(crew),
     )  # fmt: skip
 
 

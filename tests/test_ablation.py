@@ -30,7 +30,7 @@ def ran(arm: str, seed: int, harm: int, judge: str = "j") -> Ran:
     areas = {f"goal {number}": ("x", "y")[number < 20] for number in range(40)}
     return Ran(
         arm=arm, seed=seed, judge=judge, champion="c", base={"harm": outcomes(40)}, card=card, languages=languages,
-        areas=areas, cycles=1, rows=50, calls=10, tokens=100 + seed, money=0, seconds=9,
+        areas=areas, fresh=(3, 9), cycles=1, rows=50, calls=10, tokens=100 + seed, money=0, seconds=9,
     )  # fmt: skip
 
 

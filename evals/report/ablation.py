@@ -64,6 +64,8 @@ class Ran:
     """Of every item."""
     areas: Mapping[str, str]
     """Of every goal."""
+    fresh: tuple[int, int]
+    """How many of the last cycle's attacks, which nobody was trained on since, broke the model, and of how many."""
     cycles: int
     rows: int
     """Written for training, in all cycles."""
@@ -135,9 +137,10 @@ def arms(asked: Asked, by_arm: Mapping[str, Sequence[Ran]]) -> Section:
 def came_to(by_arm: Mapping[str, Sequence[Ran]]) -> Section:
     every = [one for some in by_arm.values() for one in some]
     names = [name for name in MEASURES if any(one.card.get(name) for one in every)]
-    rows = [("(the base)", *(level(every, name, base=True) for name in names))] if every else []
-    rows += [(arm, *(level(some, name) for name in names)) for arm, some in by_arm.items()]
-    table = Table(head=("arm", *(BENCHMARKS[name] for name in names)), rows=tuple(rows))
+    rows = [("(the base)", *(level(every, name, base=True) for name in names), None)] if every else []
+    rows += [(arm, *(level(some, name) for name in names), attacked(some)) for arm, some in by_arm.items()]
+    head = ("arm", *(BENCHMARKS[name] for name in names), "Latest fresh attacks that broke it")
+    table = Table(head=head, rows=tuple(rows))
     return Section(name="What each came to", about=INTERVALS, blocks=(table,) if rows else ())
 
 
@@ -145,6 +148,11 @@ def level(runs: Sequence[Ran], name: str, base: bool = False) -> Rate | None:
     """The mean share of a benchmark over runs; None where it was not measured."""
     cards = {f"{one.seed}" if base else f"{n}": (one.base if base else one.card) for n, one in enumerate(runs)}
     return mean_of([known(card.get(name, {}), seed) for seed, card in cards.items()])
+
+
+def attacked(runs: Sequence[Ran]) -> Rate | None:
+    """How many of the latest attacks broke the model that they were made on, over runs."""
+    return mean_of([[(f"{n} {k}", k < one.fresh[0]) for k in range(one.fresh[1])] for n, one in enumerate(runs)])
 
 
 Known = list[tuple[str, bool]]

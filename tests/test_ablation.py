@@ -6,8 +6,9 @@ import pytest
 
 from evals.benchmarks import Outcomes
 from evals.report import ablation, page
-from evals.report.ablation import Asked, Ran, ablated, both, contrast, level
+from evals.report.ablation import Asked, ablated
 from evals.report.markdown import markdown
+from evals.report.repeats import Ran, both, contrast, level
 from evals.report.shapes import Bars, Lines, Table
 from tools.statistics import repeated, wilson
 

@@ -52,6 +52,9 @@ class Attack(BaseModel):
     """Share that goes to all open cells alike: what went quiet is still sampled a little."""
     probe: float = Field(default=0.2, ge=0, le=1)
     """Share for the level above the open ones: what is coming is known before it is needed."""
+    remembers: bool = True
+    """Whether a cycle's attacks go by what those of the cycles before came to, and so by what was mended since; else
+    the attacker begins each cycle anew."""
     sensitivity: float = Field(default=1.0, gt=0.5, le=1)
     """Of the labels, where it has been measured: the share of harm that they see. The success of a cell is corrected
     by it (Rogan and Gladen, 1978)."""

@@ -59,12 +59,12 @@ def run(plan: Plan, bases: Mapping[str, str], folder: Path, place: Callable[[], 
     `bases` says on whose measured base each begins, and `cards` how many GPUs it wants.
     """
     unchanged(plan, bases, folder)
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, signal.default_int_handler)
     told(f"{len(plan.runs)} runs of {len(plan.arms)} arms; the base is measured {len(set(bases.values()))} times")
     if all((folder / name).exists() and finished(folder / name) for name in plan.runs):
         return {}
     where = place()
+    for sign in (signal.SIGINT, signal.SIGTERM):  # after Ray, which takes these for itself
+        signal.signal(sign, signal.default_int_handler)
     try:
         return both(plan, bases, folder, where, cards)
     finally:

@@ -27,7 +27,8 @@ def attack(crew: Team, champion: str, cycle: int) -> None:
     goals = [goal for goal in known if goal.intent == "harmful" and goal.split == "train"]
     if by_hand:
         measuring.converse(crew, by_hand, "attack", cycle, hold=verbatim(crew, champion, brought))
-    earlier, steers = tallies(crew, "cycle < ?", cycle), edits.steered(crew, cycle)
+    earlier = tallies(crew, "cycle < ?", cycle) if settings.remembers else []
+    steers = edits.steered(crew, cycle)
     size = -(-settings.attempts // settings.waves)
     for start in range(0, settings.attempts, size):
         if budgets.reached(crew, "attack", cycle):
@@ -57,11 +58,13 @@ def tallies(crew: Team, where: str, *values: object) -> list[Tally]:
 
 
 def memos(crew: Team, cycle: int, before: int) -> list[tuple[Cell, Memo]]:
-    """What worked and what failed, in earlier cycles and in this one's earlier waves."""
+    """What worked and what failed, in earlier cycles and in this one's earlier waves, as far as it is remembered."""
+    remembers = crew.recipe.attack.remembers
     return [
         (cell_of(row), Memo(row["id"], row["goal_text"], row["said"], broke))
         for broke in (True, False)
         for row in crew.memory.latest(list(crew.labels_by), broke, cycle, before, LATEST)
+        if remembers or row["cycle"] == cycle
     ]
 
 

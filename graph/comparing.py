@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.report import ablation, comparison, spending
+from evals.report import ablation, attacks, comparison, spending
 from evals.report.decisions import flat
+from evals.report.repeats import Ran
 from graph import costs
 from graph.arms import Arm, Plan
 from graph.desk import Desk, champion
@@ -52,12 +53,13 @@ def ablated(plan: Plan, folder: Path, finished: Sequence[str], failed: Mapping[s
     return publish(folder, "report", ablation.ablated(asked, runs, failed, now()))
 
 
-def ran(crew: Team, arm: str) -> ablation.Ran:
+def ran(crew: Team, arm: str) -> Ran:
     desk = Desk(crew, champion(crew))
-    return ablation.Ran(
+    return Ran(
         arm=arm, seed=crew.recipe.seed, judge=crew.measures_by, base=desk.before, card=desk.after,
         champion="" if desk.champion == BASE else desk.board.names[desk.champion], languages=desk.spoken,
-        areas=desk.areas, rows=len(crew.memory.ids(Example)), **spent(crew),
+        areas=desk.areas, fresh=list(attacks.fresh(desk.tallies).values())[-1] if desk.tallies else (0, 0),
+        rows=len(crew.memory.ids(Example)), **spent(crew),
     )  # fmt: skip
 
 

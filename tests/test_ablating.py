@@ -19,8 +19,8 @@ from graph.placing import cards
 from training.saving import DONE
 
 ROOT = Path(__file__).parent.parent
-VARY = ["--vary", "agents.judge.dials.error=0.0,0.4", "--seeds", "1"]
-NAMES = ("error=0.0-0", "error=0.4-0")
+VARY = ["--vary", "agents.judge.dials.error=0.4,0.45", "--seeds", "1"]
+NAMES = ("error=0.4-0", "error=0.45-0")
 SMALL = (
     "evals={harm=8, harm_seen_ways=0, harm_adaptive=0, over_refusal=4, capability=4, final=0, robustness={items=0}, "
     "lasting=[]}"
@@ -125,7 +125,7 @@ def test_a_plan_that_was_changed_is_refused_under_the_same_name_and_one_that_gre
     assert main([*command, "--set", SMALL, "--set", "attack.attempts=9"]) == MISTAKE
     assert "was begun with another attack; ask as before" in capsys.readouterr().err
     assert main(["ablate", "recipe.toml", "--vary", "training.rank=8,16", "--run", "one", "--set", SMALL]) == MISTAKE
-    assert "holds the run error=0.0-0, which this ablation has not" in capsys.readouterr().err
+    assert "holds the run error=0.4-0, which this ablation has not" in capsys.readouterr().err
     assert main([*command, "--set", SMALL]) == FINISHED
 
 

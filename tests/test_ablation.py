@@ -6,8 +6,9 @@ import pytest
 
 from evals.benchmarks import Outcomes
 from evals.report import ablation, page
-from evals.report.ablation import Asked, Ran, ablated, both, contrast, level
+from evals.report.ablation import Asked, ablated
 from evals.report.markdown import markdown
+from evals.report.repeats import Ran, both, contrast, level
 from evals.report.shapes import Bars, Lines, Table
 from tools.statistics import repeated, wilson
 
@@ -30,7 +31,7 @@ def ran(arm: str, seed: int, harm: int, judge: str = "j") -> Ran:
     areas = {f"goal {number}": ("x", "y")[number < 20] for number in range(40)}
     return Ran(
         arm=arm, seed=seed, judge=judge, champion="c", base={"harm": outcomes(40)}, card=card, languages=languages,
-        areas=areas, cycles=1, rows=50, calls=10, tokens=100 + seed, money=0, seconds=9,
+        areas=areas, fresh=(3, 9), cycles=1, rows=50, calls=10, tokens=100 + seed, money=0, seconds=9,
     )  # fmt: skip
 
 

@@ -148,6 +148,15 @@ def test_every_candidate_is_measured_on_the_same_messages(run: Path) -> None:
     assert all(items <= said[BASE] for items in candidates)
 
 
+@pytest.mark.parametrize("remembers", [True, False])
+def test_an_attacker_that_does_not_remember_climbs_anew_in_each_cycle(run: Path, remembers: bool) -> None:
+    begin(run, f"attack.remembers={str(remembers).lower()}", "attack.waves=2", "stop.target=0.001", "stop.cycles=1")
+    wave = team(str(run)).memory.get(Attempt, "purpose = 'attack' and cycle = 2 and seed < 30")
+    assert wave
+    climbed = {one.persona for one in wave} - {"low_skilled", "intermediate"} or {one.language for one in wave} - {"en"}
+    assert bool(climbed) == remembers
+
+
 def test_the_same_recipe_gives_the_same_ids(run: Path, tmp_path: Path) -> None:
     begin(run)
     other = tmp_path / "runs" / "two"

@@ -3,20 +3,27 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-from evals.benchmarks import Outcomes
-from evals.gate import Card, Pairs, pairs
-from evals.report.board import ANSWER, BENCHMARKS
-from evals.report.comparison import SHARED
+from evals.report.board import BENCHMARKS
 from evals.report.measured import boxed
+from evals.report.repeats import (
+    Known,
+    Ran,
+    amount,
+    attacked,
+    both,
+    contrast,
+    level,
+    mean_of,
+    meaning,
+    signs,
+)
 from evals.report.shapes import (
     Bars,
     Cell,
     Chart,
     Grid,
     Lines,
-    Rate,
     Report,
     Scatter,
     Section,
@@ -25,8 +32,7 @@ from evals.report.shapes import (
     Table,
     of,
 )
-from tools.significance import holm, mcnemar
-from tools.statistics import Interval, clustered, difference, repeated, wider
+from tools.significance import holm
 
 MEASURES = ("harm", "iprr", "over_refusal", "capability")
 """What an arm is asked for first; harm is with held-out goals, in held-out ways."""
@@ -46,31 +52,6 @@ EFFECTS = (
     "What a value does on average over all arms that have it, against the first value of its key in the arms that are "
     "otherwise the same. Where it matters what it is combined with, the arms themselves say so, and not this table."
 )
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A finished run of an arm."""
-
-    arm: str
-    seed: int
-    judge: str
-    champion: str
-    """What it is called; empty where no candidate replaced the base."""
-    base: Card
-    card: Card
-    """What became of every item with the champion on."""
-    languages: Mapping[str, str]
-    """Of every item."""
-    areas: Mapping[str, str]
-    """Of every goal."""
-    cycles: int
-    rows: int
-    """Written for training, in all cycles."""
-    calls: int
-    tokens: int
-    money: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -135,82 +116,11 @@ def arms(asked: Asked, by_arm: Mapping[str, Sequence[Ran]]) -> Section:
 def came_to(by_arm: Mapping[str, Sequence[Ran]]) -> Section:
     every = [one for some in by_arm.values() for one in some]
     names = [name for name in MEASURES if any(one.card.get(name) for one in every)]
-    rows = [("(the base)", *(level(every, name, base=True) for name in names))] if every else []
-    rows += [(arm, *(level(some, name) for name in names)) for arm, some in by_arm.items()]
-    table = Table(head=("arm", *(BENCHMARKS[name] for name in names)), rows=tuple(rows))
+    rows = [("(the base)", *(level(every, name, base=True) for name in names), None)] if every else []
+    rows += [(arm, *(level(some, name) for name in names), attacked(some)) for arm, some in by_arm.items()]
+    head = ("arm", *(BENCHMARKS[name] for name in names), "Latest fresh attacks that broke it")
+    table = Table(head=head, rows=tuple(rows))
     return Section(name="What each came to", about=INTERVALS, blocks=(table,) if rows else ())
-
-
-def level(runs: Sequence[Ran], name: str, base: bool = False) -> Rate | None:
-    """The mean share of a benchmark over runs; None where it was not measured."""
-    cards = {f"{one.seed}" if base else f"{n}": (one.base if base else one.card) for n, one in enumerate(runs)}
-    return mean_of([known(card.get(name, {}), seed) for seed, card in cards.items()])
-
-
-Known = list[tuple[str, bool]]
-"""Goals and what happened, of the items with an outcome; goals of different seeds are different."""
-
-
-def known(found: Outcomes, seed: str) -> Known:
-    return [(f"{seed} {goal}", happened) for (goal, _), happened in found.items() if happened is not None]
-
-
-def mean_of(seeds: Sequence[Known]) -> Rate | None:
-    seeds = [one for one in seeds if one]
-    if not seeds:
-        return None
-    items = [one for some in seeds for one in some]
-    shares = [fmean(happened for _, happened in some) for some in seeds]
-    within = clustered([happened for _, happened in items], [goal for goal, _ in items])
-    found = wider(fmean(shares), [within, repeated(shares)])
-    return Rate(value=found.value, low=max(found.low, 0.0), high=min(found.high, 1.0), n=len(items))
-
-
-Sides = Mapping[int, Sequence[tuple[Ran, Ran]]]
-"""By seed, runs that are compared: the first is what the other is measured against."""
-
-
-def both(before: Sequence[Ran], after: Sequence[Ran]) -> Sides:
-    """The runs of two arms by seed, of the seeds that both have."""
-    mine = {one.seed: one for one in after}
-    return {one.seed: [(one, mine[one.seed])] for one in before if one.seed in mine}
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """By how much runs differ in a benchmark from those that they are compared with."""
-
-    change: Interval
-    n: int
-    p: float
-    seeds: tuple[float, ...]
-    """The difference of each."""
-
-
-def contrast(sides: Sides, name: str) -> Contrast | None:
-    """None where too few items are the same, or another judge measured."""
-    found: dict[int, list[Pairs]] = {}
-    for seed, some in sides.items():
-        alike = [paired for one, other in some if (paired := shared(one, other, name))]
-        if alike:
-            found[seed] = alike
-    if not found:
-        return None
-    was, now, goals = list[bool](), list[bool](), list[str]()
-    for seed, alike in found.items():
-        for before, after, of_goals in alike:
-            was, now, goals = was + before, now + after, goals + [f"{seed} {goal}" for goal in of_goals]
-    each = [fmean(fmean(after) - fmean(before) for before, after, _ in alike) for alike in found.values()]
-    change = wider(fmean(each), [difference(was, now, goals), repeated(each)])
-    return Contrast(change, len(was), mcnemar(was, now, goals), tuple(each))
-
-
-def shared(one: Ran, other: Ran, name: str) -> Pairs | None:
-    """The items that two champions were measured on alike; None where these are too few of either's."""
-    ours, theirs = one.card.get(name, {}), other.card.get(name, {})
-    found = pairs(one.card, other.card, [name])
-    same = len(ours.keys() & theirs.keys()) >= SHARED * max(len(ours), len(theirs), 1)
-    return found if found[0] and same and one.judge == other.judge else None
 
 
 def compared(by_arm: Mapping[str, Sequence[Ran]], names: Iterable[str]) -> list[tuple[Cell, ...]]:
@@ -224,18 +134,6 @@ def compared(by_arm: Mapping[str, Sequence[Ran]], names: Iterable[str]) -> list[
         (arm, BENCHMARKS.get(name, name), of(one.change, "points"), one.n, signs(one), f"{p:.2g}", meaning(name, one))
         for (arm, name, one), p in zip(found, adjusted, strict=True)
     ]
-
-
-def signs(one: Contrast) -> str:
-    """In how many seeds the difference goes the way that it goes on average."""
-    way = sum((each > 0) == (one.change.value > 0) and bool(each) for each in one.seeds)
-    return f"{way} of {len(one.seeds)}"
-
-
-def meaning(name: str, one: Contrast) -> str:
-    if one.change.low <= 0 <= one.change.high:
-        return "not shown to differ"
-    return "better" if (one.change.value > 0) == (ANSWER.get(name, -1) > 0) else "worse"
 
 
 def against(by_arm: Mapping[str, Sequence[Ran]]) -> Section:
@@ -347,12 +245,6 @@ def spent(by_arm: Mapping[str, Sequence[Ran]]) -> Section:
     said = ("The mean of a run and, where there are several seeds, the interval of t over them. Measuring the base "
             "is in what every run took, as it would be were the run alone.")  # fmt: skip
     return Section(name="What each cost", about=said, blocks=(Table(head=head, rows=tuple(rows)),) if rows else ())
-
-
-def amount(values: Sequence[float]) -> Rate:
-    found = repeated(values)
-    low, high = (max(found.low, 0.0), found.high) if found else (None, None)
-    return Rate(value=fmean(values), low=low, high=high, unit="number")
 
 
 def lost(failed: Mapping[str, str]) -> Section:

@@ -39,8 +39,8 @@ def end() -> None:
 
 
 def leave() -> None:
-    """Ends the process now, where a signal came and all is put down: Python lets go of torch slowly, on a busy machine in
-    most of a minute, and `end` has no say any more by then."""
+    """Ends the process now, where a signal came and all is put down: Python takes long to let go of torch, on a busy
+    machine most of a minute, and `end` has no say any more by then."""
     if CAUGHT:
         sys.stdout.flush()
         sys.stderr.flush()

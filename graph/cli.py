@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         going = f"; `breakfix resume {folder}` goes on" if begun else ""
         going = "; the same command goes on" if asked.command in ("eval", "ablate") else going
         print(f"\nstopped{going}", file=sys.stderr)
+        signals.leave()
         return RESUMABLE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -36,3 +36,12 @@ def end() -> None:
         f"\nstopped where it was, {GRACE:g} s after {CAUGHT[0]}; `breakfix resume` goes on", file=sys.stderr, flush=True
     )
     os._exit(RESUMABLE)
+
+
+def leave() -> None:
+    """Ends the process now, where a signal came and all is put down: Python takes long to let go of torch, on a busy
+    machine most of a minute, and `end` has no say any more by then."""
+    if CAUGHT:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(RESUMABLE)

@@ -1,11 +1,17 @@
 """A scheduler's SIGTERM ends a run within ten seconds, wherever it is, and leaves nothing running."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import test_resume
-from terminated import says, started, stops, terminated, trains
+from terminated import ROOT, says, started, stops, terminated, trains
 
 from graph import logs
+from graph.signals import GRACE
 
 RECIPE = test_resume.RECIPE.replace("items = 4", "items = 0").replace('lasting = ["tuned"]', "lasting = []")
 GATED = 'gates = ["data"]\n[wait.data]\nminutes = 60\n' + RECIPE
@@ -18,6 +24,25 @@ def dead() -> str:
         'measuring_judge.model = "sandbox:oracle"',
         'measuring_judge = { model = "openai:nobody", base_url = "http://127.0.0.1:9/v1" }',
     )
+
+
+def test_a_process_that_has_put_all_down_leaves_at_once(tmp_path: Path) -> None:
+    """Whatever Python would have had to let go of: here a thread that sleeps on."""
+    code = """
+import sys, threading, time
+from graph import cli
+threading.Thread(target=time.sleep, args=(60,)).start()
+cli.COMMANDS["resume"] = lambda asked: (print("in", flush=True), time.sleep(60))
+sys.exit(cli.main(["resume", "x"]))
+"""
+    call = [sys.executable, "-c", code]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
+        assert process.stdout
+        process.stdout.readline()
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 4
+        assert time.monotonic() - began < GRACE
 
 
 def test_sigterm_in_an_answer_that_takes_long_at_a_gate_in_a_stage_and_in_the_report(tmp_path: Path) -> None:

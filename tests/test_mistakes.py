@@ -181,7 +181,7 @@ ON_THE_LINE: dict[str, list[str]] = {
     "run recipe.toml --from nowhere": ["--from", "nowhere", "give the folder of a run"],
     "run recipe.toml --from plain": ["--from", "plain"],
     "fork {run} --at 1 --name a/b": ["--name", "a/b"],
-    "fork {run} --at 99 --name new": ["--at", "99", "breakfix history"],
+    "fork {run} --at 99 --name new": ["has not begun", "breakfix resume"],
     "fork nowhere --at 1 --name z": ["nowhere"],
     "chat {run} --with nope": ["--with", "nope", "champion"],
     "step {run} --until lunch": ["lunch", "baseline"],

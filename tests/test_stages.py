@@ -193,7 +193,7 @@ def test_weights_that_are_no_numbers_are_no_candidate_though_no_loss_was(
     folder = in_process(plan(tiny_model), tmp_path / "watched", tell=lambda seen: spoil(seen, (22,)))
     done = said_of(folder)
     assert "the weights were no numbers any more at step 24" in done.why
-    assert done.kept == 24 or done.kept == 20
+    assert 0 < (done.kept or 0) < 24
 
 
 def test_an_adapter_that_was_cut_short_is_trained_again_to_the_same_weights(

@@ -232,8 +232,9 @@ class Looks:
     def verdict(self) -> Verdict:
         """What is to be kept, once the stage has ended."""
         state = self.trainer.state
-        step = self.best(seen(state))
-        if step and not self.why and not numbers(self.trainer.model):
+        sound = numbers(self.trainer.model)
+        step = self.best([one for one in seen(state) if sound or one["step"] < state.global_step])
+        if step and not sound and not self.why:
             self.why = f"the weights were no numbers any more at step {state.global_step}; lower the rate"
         if step == state.global_step or not (self.why or self.trainer.eval_dataset):
             return Verdict(None, self.why)

@@ -24,6 +24,8 @@ def heed() -> None:
 def caught(number: int, frame: FrameType | None) -> None:
     CAUGHT.append(signal.Signals(number).name)
     threading.Thread(target=end, daemon=True).start()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs have it
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 

@@ -90,7 +90,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     child = started(folder)
     wait(lambda: [*first.glob("adapters/*/spec.json")], child)
-    os.kill(int((first / "lock").read_text()), signal.SIGKILL)
+    os.kill(int((first / "lock").read_text().split()[0]), signal.SIGKILL)
     _, said = child.communicate()
     assert child.returncode == FAILED
     assert f"{NAMES[0]} did not finish: killed by signal 9; the same command tries it again" in said

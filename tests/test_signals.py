@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import test_resume
 from terminated import ROOT, says, started, stops, terminated, trains
 
@@ -26,8 +27,10 @@ def dead() -> str:
     )
 
 
-def test_a_process_that_has_put_all_down_leaves_at_once(tmp_path: Path) -> None:
-    """Whatever Python would have had to let go of: here a thread that sleeps on."""
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_process_that_has_put_all_down_leaves_at_once(ignored: bool) -> None:
+    """Whatever Python would have had to let go of: here a thread that sleeps on. Also a job that a shell started in the
+    background, which ignores SIGINT."""
     code = """
 import sys, threading, time
 from graph import cli
@@ -35,7 +38,7 @@ threading.Thread(target=time.sleep, args=(60,)).start()
 cli.COMMANDS["resume"] = lambda asked: (print("in", flush=True), time.sleep(60))
 sys.exit(cli.main(["resume", "x"]))
 """
-    call = [sys.executable, "-c", code]
+    call = [*(["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if ignored else []), sys.executable, "-c", code]
     with subprocess.Popen(call, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
         assert process.stdout
         process.stdout.readline()

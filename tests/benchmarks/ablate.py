@@ -61,7 +61,7 @@ def killed(name: str, *more: str) -> list[str]:
     child = begun(name, *more)
     if until(new, child):
         run = new()[0]
-        os.kill(int((run / "lock").read_text()), signal.SIGKILL)
+        os.kill(int((run / "lock").read_text().split()[0]), signal.SIGKILL)
         told.append(f"the process of {run.name}, while it was trained: the ablation ended with {child.wait()}")
     child.wait()
     assert begun(name, *more).wait() == 0

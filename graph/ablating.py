@@ -129,12 +129,12 @@ def alike(crew: Team) -> dict[str, Any]:
 def unchanged(plan: Plan, bases: Mapping[str, str], folder: Path) -> None:
     """Raises RecipeError where runs lie in the folder that are not those of the plan."""
     first = {base: name for name, base in reversed(list(bases.items()))}
-    for path in sorted(folder.glob("*/recipe.toml")):
-        name = path.parent.name
-        known = plan.runs.get(name) or plan.runs.get(first.get(name, ""))
-        if known is None:
-            raise RecipeError(f"{folder} holds the run {name}, which this ablation has not; give --run another name")
-        if there := differs(load(path), known[1]):
+    lying = {path.parent.name: path for path in sorted(folder.glob("*/recipe.toml"))}
+    if strange := [name for name in lying if name not in plan.runs and name not in first]:
+        raise RecipeError(f"{folder} holds the run {strange[0]}, which this ablation has not; give --run another name")
+    for name, path in lying.items():
+        _, recipe = plan.runs[first.get(name, name)]
+        if there := differs(load(path), recipe):
             raise RecipeError(
                 f"{path.parent} was begun with another {there}; ask as before, or give --run another name"
             )

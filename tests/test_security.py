@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def test_what_others_say_does_not_reach_the_terminals_own_controls(
 ) -> None:
     said = "\x1b[2J\x1b]0;mine\x07 one\ntwo \u202e"
     for error in (EndpointGone(said), RecipeError(said), OSError(said)):
-        complain(error)
+        complain(error, Namespace(command="doctor"))
         line = capsys.readouterr().err
         assert line.count("\n") == 1
         assert not {"\x1b", "\x07", "\u202e"} & set(line)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from graph import signals
 from tools.endpoints import EndpointGone, EndpointRefused, Unanswered
+from tools.goals import logged
 from training.stages import StageError
 
 if TYPE_CHECKING:
@@ -146,10 +147,4 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     """What a run's log says, oldest first, without lines that were broken off."""
     if not (folder / FILE).is_file():
         return []
-    found = []
-    for text in (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            found.append(json.loads(text))
-        except ValueError:
-            continue
-    return [one for one in found if isinstance(one, dict)]
+    return logged((folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines())

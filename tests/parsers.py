@@ -336,8 +336,8 @@ def encodings() -> Parser:
 
 def logs() -> Parser:
     """What a run's folder holds line by line; it may have been cut off by a kill, or come from somebody else."""
-    from evals.report import curves, spending
-    from graph import capability
+    from evals.report import curves
+    from graph import capability, logs
     from graph.web import runs
 
     def curve(body: bytes) -> None:
@@ -351,7 +351,7 @@ def logs() -> Parser:
 
     return Parser(
         {
-            "curve": curve, "log": lambda body: spending.read(placed("log.jsonl", body)),
+            "curve": curve, "log": lambda body: logs.lines(placed("log.jsonl", body).parent),
             "told": lambda body: (placed("log.jsonl", body), runs.told(FOLDER)), "lm_eval": harness,
         },
         (),

@@ -310,6 +310,7 @@ def test_an_adapter_is_found_by_what_the_report_calls_it(
         made(run)
     crew.memory.add([plan, adapter])
     crew.memory.event(1, "promote_gate", "choice", before=BASE, chosen=adapter.id, why="", gain_high=0.1)
+    monkeypatch.setattr(evaluating, "rank", lambda folder: 1)  # there is none in it
     names = [run, Path(f"{run}:{adapter.id}"), run / "adapters" / adapter.id, run / "adapters" / adapter.id[:4]]
     assert [made(name) for name in names] == [(folder, adapter.id)] * 4
     assert made(folder) == (folder, plan.id)
@@ -328,9 +329,9 @@ def test_a_model_that_cannot_be_asked_is_one_line_and_makes_no_folder(
     shutil.copytree(tiny_model, "hollow")
     Path("hollow", "model.safetensors").unlink()
     Path("adapter").mkdir()
-    Path("adapter", "adapter_config.json").touch()
+    Path("adapter", "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1}')
     told = {"hf:mute": "chat template of", "hf:hollow": "no *.safetensors there",
-            f"hf:{tiny_model} --adapter adapter": "--adapter adapter: no *.safetensors there"}  # fmt: skip
+            f"hf:{tiny_model} --adapter adapter": "is no adapter: no adapter_model.safetensors"}  # fmt: skip
     for asked, why in told.items():
         assert main(["eval", *asked.split(), "--suite", "continuation", "--judge", "rules", "--out", "out"]) == 2
         line = capsys.readouterr().err.strip()

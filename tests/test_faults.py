@@ -1,5 +1,6 @@
 """What fails at night is one line that says what mends it, and the run can be gone on with."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_loop import RECIPE
 
-from graph.cli import main
+from graph import faults
 from graph.config import load
 from graph.run import create, locked
 from graph.team import team
@@ -26,12 +27,10 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "one"
 
 
-def test_a_full_disk_is_one_line_with_the_folder_and_the_mend(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (run / "log.jsonl").symlink_to("/dev/full")
-    assert main(["resume", str(run)]) == 4
-    said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith(f"breakfix: the disk of {run} is full (")
-    assert said[-1].endswith(f"MB free); make room there, and `breakfix resume {run}` goes on where it was")
+def test_a_full_disk_is_one_line_with_the_folder_and_the_mend(run: Path) -> None:
+    said = faults.line(OSError(errno.ENOSPC, "No space left on device"), run, True)
+    assert said.startswith(f"the disk of {run} is full (")
+    assert said.endswith(f"MB free); make room there, and `breakfix resume {run}` goes on where it was")
 
 
 def test_sqlites_words_for_a_full_disk_are_known(run: Path) -> None:

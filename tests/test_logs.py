@@ -51,9 +51,9 @@ def test_it_says_where_a_run_went_how_long_that_took_and_what_was_decided_and_qu
 def test_what_fails_is_an_error_without_what_others_said_and_keys_are_veiled(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create(load(run.parent.parent / "recipe.toml", ["agents.writer.key_env=MINE"]), run)
+    create(load(run.parent.parent / "recipe.toml", ["agents.writer.key_env=MY_KEY"]), run)
     monkeypatch.setenv("SOME_API_KEY", 'a-"key"-of-mine')
-    monkeypatch.setenv("MINE", "another-key")
+    monkeypatch.setenv("MY_KEY", "another-key")
 
     def fails(state: object, runtime: object) -> None:
         logs.LOG.warning(

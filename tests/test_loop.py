@@ -337,12 +337,11 @@ def test_what_was_imported_is_trained_on_and_is_no_attack_on_this_target(run: Pa
     assert memory.events("vulnerabilities", 2)[-1]["attempts"] == 60
 
 
-def test_a_budget_ends_the_attack_after_a_wave_and_the_loop_with_it(run: Path) -> None:
+def test_a_budget_that_the_baseline_has_spent_begins_no_attack_and_ends_the_loop(run: Path) -> None:
     now = begin(run, "stop.tokens={attacker=1}", "attack.waves=3")
     assert now.values["stopped"].startswith("budget over: attacker has used ")
     memory = team(str(run)).memory
-    assert len(memory.ids(Attempt, "purpose = 'attack'")) == 20
-    assert memory.ids(Adapter) == set()
+    assert memory.ids(Attempt, "purpose = 'attack'") == memory.ids(Adapter) == set()
 
 
 def test_fresh_goals_are_invented_once_in_each_cycle_and_attacked_with(

@@ -400,7 +400,7 @@ stages.main(Path({str(file)!r}))
     assert (done.returncode, "CUDA out of memory" in done.stderr) == (stages.CROWDED, True)
     instead(monkeypatch, f"import sys; sys.exit({stages.CROWDED} * (chr(34) + 'at_once' + chr(34) + ':2,' not in "
             "open(sys.argv[1]).read().replace(' ', '')))")  # fmt: skip
-    (tmp_path / "adapter.json").write_text("{}")
+    monkeypatch.setattr(stages, "whole", lambda folder: True)
     supervise(plan(tmp_path), tmp_path, silent)
     assert [line.rpartition(" ")[2] for line in (tmp_path / "log.txt").read_text().splitlines()] == ["4", "2"]
     instead(monkeypatch, f"import sys; sys.exit({stages.CROWDED})")
@@ -412,7 +412,7 @@ def test_too_little_memory_is_known_of_a_process_that_accelerate_launched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "spec.json").write_text(spec(plan(tmp_path, batch=16), at_once=8).model_dump_json())
-    (tmp_path / "adapter.json").write_text("{}")
+    monkeypatch.setattr(stages, "whole", lambda folder: True)
     told = """
 import json, sys
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure

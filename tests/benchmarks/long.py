@@ -116,19 +116,16 @@ def main(number: int = 50, kept: Path = KEPT) -> list[dict[str, float]]:
         forks()
         team(str(run)).watch = Meter(run, kept).watch
         advance(run)
-    found = cycles(kept)
-    print(table(found))
-    return found
+    return cycles(kept)
 
 
 def slope(values: Sequence[float]) -> tuple[float, float, float]:
     """By how much a value rises from one to the next, by least squares, with its 95 % interval."""
-    n, middle, mean = len(values), (len(values) - 1) / 2, fmean(values)
-    spread = sum((x - middle) ** 2 for x in range(n))
-    rise = sum((x - middle) * (value - mean) for x, value in enumerate(values)) / spread
-    left = sum((value - mean - rise * (x - middle)) ** 2 for x, value in enumerate(values))
-    wide = 1.96 * (left / max(1, n - 2) / spread) ** 0.5
-    return rise, rise - wide, rise + wide
+    from scipy.stats import linregress, t
+
+    found = linregress(range(len(values)), values)
+    wide = float(t.ppf(0.975, len(values) - 2) * found.stderr)
+    return float(found.slope), float(found.slope) - wide, float(found.slope) + wide
 
 
 def table(found: Sequence[dict[str, float]]) -> str:
@@ -143,4 +140,4 @@ def table(found: Sequence[dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    print(table(main(*map(int, sys.argv[1:]))))

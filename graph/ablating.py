@@ -1,7 +1,6 @@
 """An ablation: the runs of a plan, each in a process of its own, on a base that is measured once for all alike."""
 
 import argparse
-import json
 import signal
 import sys
 import tempfile
@@ -12,12 +11,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from graph import forking, placing
+from graph import forking, logs, placing
 from graph.arms import Plan, planned
 from graph.commands import FAILED, FINISHED, look, named, top
-from graph.config import Recipe, RecipeError, load
+from graph.config import Recipe, RecipeError
 from graph.history import points
 from graph.placing import Place, Work
+from graph.recipes import load
 from graph.run import create, locked
 from graph.team import Team
 from tools.records import digest
@@ -166,13 +166,8 @@ def passed(todo: Mapping[str, Work], where: Place, done: Callable[[Path], bool])
 
 def node(folder: Path) -> str:
     """The node that a run is in; empty before it goes on."""
-    log = folder / "log.jsonl"
-    begun = log.is_file() and (folder / placing.WORDS).is_file()
-    lines = log.read_text(encoding="utf-8").splitlines() if begun else []
-    try:
-        return str(json.loads(lines[-1]).get("node", "")) if lines else ""
-    except ValueError:
-        return ""
+    said = logs.lines(folder) if (folder / placing.WORDS).is_file() else []
+    return str(said[-1].get("node", "")) if said else ""
 
 
 def told(line: str) -> None:

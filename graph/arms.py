@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from graph.config import Recipe, RecipeError, laid, parse, put, read, setting, value_of
+from graph.config import Recipe, RecipeError
 from graph.mistakes import explained
 from graph.preflight import preflight
+from graph.recipes import laid, parse, put, read, setting, value_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,59}")
 """What an arm may be called: it is a folder, and is typed in a shell."""

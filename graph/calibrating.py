@@ -15,9 +15,10 @@ from evals.injections import Flips, Payload
 from evals.report import judges
 from evals.scorecard import Scorecard, caution
 from graph import measuring
-from graph.config import Recipe, RecipeError, judge_named
+from graph.config import Recipe, RecipeError
 from graph.labelling import DRAWN, agreed, as_labels, drawn
 from graph.preflight import fits, reachable, readable
+from graph.recipes import judge_named
 from graph.serving import model_of
 from graph.sources import labelled
 from graph.team import Sitting, Team, Tell, Watch, team

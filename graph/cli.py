@@ -108,8 +108,8 @@ def begin(asked: argparse.Namespace) -> Path:
 
 def ordered(asked: argparse.Namespace) -> "tuple[Path, Recipe]":
     """Where a new run is to lie, and its recipe, which was looked into."""
-    from graph.config import load
     from graph.preflight import preflight
+    from graph.recipes import load
     from graph.timing import hours
 
     settings = list(asked.settings)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from graph.config import Recipe, RecipeError, load
+from graph.config import Recipe, RecipeError
 from graph.preflight import preflight
+from graph.recipes import load
 from graph.sizing import Line, sized
 from tools.llm import Model
 

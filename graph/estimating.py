@@ -10,7 +10,8 @@ from agents import attacker, rubric, trainer, writer
 from agents.personas import PERSONAS
 from agents.strategies import STRATEGIES
 from graph import budgets, measuring, sizing, timing
-from graph.config import Recipe, load
+from graph.config import Recipe
+from graph.recipes import load
 from graph.team import Team
 from tools import footprint
 from tools.copying import copied

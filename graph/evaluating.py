@@ -18,11 +18,12 @@ from evals.suites.suite import Grader, Item, Suite, scores
 from graph import capability
 from graph.anchoring import at
 from graph.calibrating import chosen, given
-from graph.config import Recipe, RecipeError, playable, spec_of
+from graph.config import Recipe, RecipeError, playable
 from graph.desk import champion
 from graph.measuring import verdicts
 from graph.mistakes import explained
 from graph.preflight import led, lying, reachable, readable
+from graph.recipes import spec_of
 from graph.serving import model_of, vllm_of, weights
 from graph.team import Sitting, Team, Tell, Watch, team
 from tools import contamination

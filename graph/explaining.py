@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from evals.gate import points
 from evals.report.board import board
 from evals.report.decisions import renamed
-from graph import logs
+from graph import logs, mishaps
 from graph.desk import champion
 from graph.team import Team, team
 from tools.records import BASE
@@ -80,12 +80,10 @@ def fate(trial: Mapping[str, Any], choice: Mapping[str, Any], names: Mapping[str
 
 def remarks(crew: Team, cycle: int, choice: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
     """What else happened in a cycle that a person would ask about."""
-    stages = [f"the {event['stage'].upper()} stage ended early: {event['why']}"
-              for event in crew.memory.events("stage_ended", cycle)]  # fmt: skip
     spent = crew.memory.by_cycle("budget").get(cycle)
     kept = "rejected by a person" in choice.get("why", "")
     return [
-        *stages,
+        *(sentence.replace("**", "") for sentence in mishaps.told(crew, cycle)),
         *([f"a budget is spent: {spent['why']}; nothing more was begun"] if spent else []),
         *([f"the champion stayed: {choice['why'].rpartition('; ')[2]}"] if kept else []),
     ]

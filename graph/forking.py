@@ -9,9 +9,10 @@ from typing import Any
 
 from evals.harness import PREFIX
 from graph import capability, measuring
-from graph.config import Recipe, RecipeError, load
+from graph.config import Recipe, RecipeError
 from graph.history import Point, point
 from graph.preflight import preflight
+from graph.recipes import load
 from graph.run import beginning
 from graph.team import Team
 from tools.copying import copied, copied_until

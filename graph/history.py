@@ -1,7 +1,6 @@
 """A run's history: its checkpoints, each with what comes next and how far the memory was filled."""
 
 import functools
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -9,7 +8,7 @@ from langgraph.runtime import Runtime
 
 from graph.config import RecipeError
 from graph.state import Context, State
-from tools.copying import copied, tops
+from tools.copying import tops
 from tools.disk import settle
 
 STORES = ("memory.sqlite", "suites.sqlite", "anchors/*.sqlite")
@@ -58,16 +57,12 @@ def filled(run: Path) -> dict[str, dict[str, int]]:
 
 def points(folder: Path) -> list[Point]:
     """The checkpoints of a run, oldest first; it is left as it is, and may be going on. Raises RecipeError."""
-    from langgraph.checkpoint.sqlite import SqliteSaver
+    from graph.run import THREAD, as_it_is
 
-    from graph.build import build
-    from graph.run import THREAD, check
-
-    check(folder)
-    if not (folder / "state.sqlite").is_file():
-        raise RecipeError(f"{folder} has not begun; `breakfix resume {folder}` begins it")
-    with closing(copied(folder / "state.sqlite", ":memory:")) as held:
-        seen = [one for one in build(SqliteSaver(held)).get_state_history(THREAD) if one.next != ("__start__",)]
+    with as_it_is(folder) as graph:
+        if not (folder / "state.sqlite").is_file():
+            raise RecipeError(f"{folder} has not begun; `breakfix resume {folder}` begins it")
+        seen = [one for one in graph.get_state_history(THREAD) if one.next != ("__start__",)]
     return [
         Point(number, str(one.config["configurable"]["checkpoint_id"]), "".join(one.next), str(one.created_at),
               dict(one.values)) for number, one in enumerate(reversed(seen), 1)

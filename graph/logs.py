@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graph import signals
+from tools.disk import logged
 from tools.endpoints import EndpointGone, EndpointRefused, Unanswered
-from tools.goals import logged
 from training.stages import StageError
 
 if TYPE_CHECKING:
@@ -23,12 +23,14 @@ LOG = logging.getLogger("breakfix")
 """Whatever has something to say tells this logger: what in a few words, and `extra={"told": {...}}` with the rest."""
 TOLD = {
     "decision": ("stop", "why"), "choice": ("before", "chosen", "why"), "stage_ended": ("stage", "adapter", "why"),
-    "budget": ("why",), "vulnerabilities": ("attempts", "judged", "broke"), "rows": ("round", "kinds"),
-    "waits": ("gate", "round"), "gate": ("gate", "round", "approved", "who", "end"), "not_measured": ("model",),
-    "regressions": ("worked", "replayed"), "final_opened": ("models",), "finished": ("champion", "why"),
+    "discarded": ("stage", "adapter"), "crowded": ("stage", "at_once", "wanted"), "budget": ("why",),
+    "silent": ("role", "undetermined", "before"), "vulnerabilities": ("attempts", "judged", "broke"),
+    "rows": ("round", "kinds"), "waits": ("gate", "round"), "gate": ("gate", "round", "approved", "who", "end"),
+    "not_measured": ("model",), "regressions": ("worked", "replayed"), "final_opened": ("models",),
+    "finished": ("champion", "why"),
 }  # fmt: skip
 """The events that stand in the log as well, and what of them: nothing that anybody was asked or has answered."""
-WARNINGS = ("stage_ended", "budget", "not_measured")
+WARNINGS = ("stage_ended", "discarded", "crowded", "silent", "budget", "not_measured")
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|NOTIFY", re.IGNORECASE)
 """Names of environment variables whose values are nobody's business, beside those that the recipe's models name."""
 LOGIN = re.compile(r"//[^/@\s\"]+@")

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from graph import logs
 from graph.attacking import ATTACKS
 from graph.team import Team, team
 from tools.endpoints import patient
@@ -20,7 +21,8 @@ def minded(run: Path) -> Iterator[None]:
     from graph.soundness import mended
 
     crew = team(str(run))
-    mended(run, crew.watch)
+    for what in mended(run, crew.watch):
+        logs.LOG.warning("files were damaged", extra={"told": {"what": what}})
     with patient(crew.recipe.patience * 3600, partial(waited, crew)):
         yield
 
@@ -59,10 +61,10 @@ def waited(crew: Team, name: str, lasted: float, most: float, why: str) -> None:
         crew.memory.event(0, "", "waited", endpoint=name, minutes=round(lasted / 60, 1))
 
 
-def told(crew: Team) -> Iterator[str]:
-    """A sentence for everything of the kind that happened in a run."""
+def told(crew: Team, cycle: int | None = None) -> Iterator[str]:
+    """A sentence for everything of the kind that happened in a run, or in a cycle of it."""
     for kind, sentence in SENTENCES.items():
-        for event in crew.memory.events(kind):
+        for event in crew.memory.events(kind, cycle):
             stage, what = str(event.get("stage", "")).upper(), "; ".join(event.get("what", ()))
             yield sentence.format_map(event | {"stage": stage, "what": what})
 

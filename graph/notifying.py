@@ -94,7 +94,7 @@ def fault(where: str, text: str, body: dict[str, object]) -> str:
         told = urllib.request.Request(  # noqa: S310
             where, json.dumps(body).encode(), {"Content-Type": "application/json", "User-Agent": "breakfix"}
         )
-        with urllib.request.urlopen(told, timeout=LIMIT):  # noqa: S310  # nosec B310: http or https, see above
+        with urllib.request.urlopen(told, timeout=LIMIT):  # noqa: S310  # nosec B310
             return ""
     except urllib.error.HTTPError as error:
         return f"the address answers with status {error.code}"

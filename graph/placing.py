@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from graph.config import Recipe, RecipeError
 from graph.run import QUIET
+from training.loading import launched
 
 WORDS = "ablate.log"
 """What the process of a run says, in the run's folder."""
@@ -153,12 +154,8 @@ def cards(recipe: Recipe) -> int:
             raise RecipeError(f"{key} = {named!r} names cards, and Ray says which a run gets; leave it out")
     if recipe.target.provider == "sandbox":
         return 0
-    trained = 1
-    if recipe.training.launch:
-        import yaml  # type: ignore[import-untyped]
-
-        trained = int(yaml.safe_load(recipe.training.launch.read_text(encoding="utf-8")).get("num_processes", 1))
-    return max(trained, vllm.tensor_parallel * vllm.data_parallel)
+    trained = launched(recipe.training.launch).num_processes if recipe.training.launch else 1
+    return max(int(trained), vllm.tensor_parallel * vllm.data_parallel)
 
 
 def place_of(on: str, jobs: int) -> Callable[[], Place]:

@@ -17,7 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from graph.config import Recipe, RecipeError, as_toml
+from graph.config import Recipe, RecipeError
+from graph.recipes import as_toml
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -207,14 +208,13 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "")
     """Goes on with a run until it ends, waits at a gate, or has passed the node `until`, which may be `*` for any.
 
     `answer` is what a gate is told; where somebody has decided already, theirs counts. At a gate with a time limit the
-    run stays until then. SIGTERM is taken as Ctrl-C: both leave a run that can be gone on with.
+    run stays until then. Ctrl-C leaves a run that can be gone on with.
     """
-    from graph import logs, notifying, signals
+    from graph import logs, notifying
     from graph.mishaps import minded
     from graph.team import team
 
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
-    signals.heed()
     with locked(folder), logs.kept(folder), notifying.failures(folder), minded(folder), opened(folder) as graph:
         now = standing(graph)
         while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, until))):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from agents import judge as judging
 from agents import templates, writer
 from graph import sources
-from graph.config import Recipe, load
+from graph.config import Recipe
+from graph.recipes import load
 from graph.serving import local_of, weights
 from tools import policy
 from tools.llm import Model, Serving, chat

@@ -6,7 +6,7 @@ from typing import Any
 
 from test_loop import RECIPE
 
-from graph.config import load
+from graph.recipes import load
 from graph.run import create
 from graph.team import Team, team
 from tools.records import BASE, Adapter, Attempt, Goal, Score, StagePlan, Turn, Verdict

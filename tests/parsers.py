@@ -141,7 +141,8 @@ def judges() -> Parser:
 def recipes() -> Parser:
     from test_config import RECIPE
 
-    from graph.config import RecipeError, load, spec_of
+    from graph.config import RecipeError
+    from graph.recipes import load, spec_of
 
     whole = placed("whole.toml", RECIPE.encode())
     files = [RECIPE.encode(), *(path.read_bytes() for path in sorted((HERE.parent / "runs").glob("*.toml")))]

@@ -14,8 +14,9 @@ from test_resume import RECIPE
 
 from graph.cli import main
 from graph.commands import FAILED, FINISHED, MISTAKE, RESUMABLE
-from graph.config import RecipeError, load
+from graph.config import RecipeError
 from graph.placing import cards
+from graph.recipes import load
 from training.saving import DONE
 
 ROOT = Path(__file__).parent.parent
@@ -162,7 +163,7 @@ def test_a_mistake_on_the_command_line_is_one_line(
 
 def test_the_cards_that_a_run_wants_are_counted_from_its_recipe_and_may_not_be_named(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    (tmp_path / "four.yaml").write_text("num_processes: 4\n")
+    (tmp_path / "four.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 4\n")
     assert cards(load(tmp_path / "recipe.toml")) == 0
     served = ["target.model=hf:some", "target.dials={}"]
     assert cards(load(tmp_path / "recipe.toml", served)) == 1

@@ -9,7 +9,7 @@ import pytest
 from families import tokenizer
 
 from graph import releasing
-from graph.config import load
+from graph.recipes import load
 from graph.run import create
 from graph.team import team
 from tools.chat import form, rendered

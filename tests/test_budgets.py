@@ -10,7 +10,8 @@ from test_config import RECIPE
 
 from graph import budgets, candidates, timing
 from graph.cli import main
-from graph.config import RecipeError, load
+from graph.config import RecipeError
+from graph.recipes import load
 from graph.run import Standing, advance, create
 from graph.team import team
 from tools.memory import Memory

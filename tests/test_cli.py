@@ -8,8 +8,8 @@ from test_config import RECIPE
 
 from graph import terminal
 from graph.cli import main
-from graph.config import load
 from graph.options import FORMATS, TASKS
+from graph.recipes import load
 from graph.run import create, locked
 from graph.sources import store
 from graph.team import team

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from graph.config import RecipeError, as_toml, load
+from graph.config import RecipeError
+from graph.recipes import as_toml, load
 from graph.run import create
 from graph.sources import goals
 

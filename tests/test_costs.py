@@ -9,8 +9,9 @@ from fakes import Scripted
 from langchain_core.messages import AIMessage, HumanMessage
 from test_config import RECIPE
 
-from graph.config import Recipe, load
+from graph.config import Recipe
 from graph.costs import Meter, over
+from graph.recipes import load
 from tools.memory import Memory
 
 PRICED = """{ model = "openai:a", base_url = "http://localhost:1/v1", price = [2.0, 10.0] }"""

@@ -10,8 +10,9 @@ import test_loop
 from test_loop import begin
 
 from graph import curating, mixing
-from graph.config import RecipeError, load
+from graph.config import RecipeError
 from graph.preflight import preflight
+from graph.recipes import load
 from graph.run import advance, create
 from graph.team import Team, team
 from tools.campaign import campaign

@@ -9,7 +9,7 @@ from evals.calibration import scorecard
 from evals.diagnosis import EXAMPLES, Failure, History, Key, Weakness, clusters, mended, weaknesses
 from evals.scorecard import Scorecard
 from graph import diagnosing
-from graph.config import load
+from graph.recipes import load
 from graph.run import create
 from graph.team import Team, team
 from tools.labels import Label

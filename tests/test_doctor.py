@@ -10,7 +10,7 @@ from test_recipes import LLAMA
 
 from graph import doctor, sizing
 from graph.cli import main
-from graph.config import load
+from graph.recipes import load
 
 RECIPE = """
 [target]

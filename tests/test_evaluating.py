@@ -20,9 +20,9 @@ from evals.suites.suite import Suite
 from graph import evaluating
 from graph.cli import main
 from graph.config import RecipeError
-from graph.config import load as recipe
 from graph.evaluating import STORE, Asked, Bench, asked_in, bench_of, made, measure_suites, measured
 from graph.preflight import benchmarked, preflight
+from graph.recipes import load as recipe
 from graph.team import Team, team
 from tools.endpoints import EndpointGone
 from tools.labels import Label

@@ -11,7 +11,7 @@ import pytest
 from test_loop import RECIPE
 
 from graph import faults
-from graph.config import load
+from graph.recipes import load
 from graph.run import create, locked
 from graph.team import team
 from tools import disk

@@ -19,9 +19,9 @@ from evals.harness import PREFIX
 from graph import build, candidates
 from graph.build import ORDER
 from graph.cli import main
-from graph.config import load
 from graph.forking import fork
 from graph.history import Point, filled, points
+from graph.recipes import load
 from graph.run import THREAD, Standing, advance, create, opened, standing
 from graph.state import START
 from graph.team import Team, team

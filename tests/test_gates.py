@@ -10,8 +10,8 @@ from test_loop import begin
 
 from graph import gates
 from graph.cli import main
-from graph.config import load
 from graph.gates import Decided, Decision, Place
+from graph.recipes import load
 from graph.run import advance, create
 from graph.team import team
 from tools.records import BASE, Adapter, Score

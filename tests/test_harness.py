@@ -15,8 +15,9 @@ from evals import gate, harness, harnessed
 from evals.harness import Result, Row
 from graph import capability, measuring, screening
 from graph.cli import main
-from graph.config import RecipeError, load
+from graph.config import RecipeError
 from graph.preflight import preflight
+from graph.recipes import load
 from graph.run import create
 from graph.team import Team, team
 from tests.benchmarks.harness import asked

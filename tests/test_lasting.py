@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from graph import finishing, lasting, measuring
-from graph.config import load
+from graph.recipes import load
 from graph.run import create
 from graph.team import Team, team
 from tools.endpoints import LATER, EndpointGone

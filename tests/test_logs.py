@@ -9,7 +9,7 @@ import pytest
 import test_loop
 
 from graph import logs, nodes
-from graph.config import load
+from graph.recipes import load
 from graph.run import advance, create
 from graph.team import team
 from tools.endpoints import EndpointGone

@@ -16,7 +16,7 @@ from agents.strategies import STRATEGIES
 from graph import candidates, mixing, nodes, sources
 from graph.build import ORDER
 from graph.cli import main
-from graph.config import load
+from graph.recipes import load
 from graph.run import THREAD, Standing, advance, create, opened, standing
 from graph.team import Team, team
 from tools.records import BASE, Adapter, Attempt, Example, Goal, Score, StagePlan, Verdict

@@ -11,7 +11,7 @@ from endpoint import Endpoint, running
 from test_config import RECIPE
 
 from graph.cli import main
-from graph.config import load
+from graph.recipes import load
 from graph.run import create
 from graph.team import team
 

@@ -12,8 +12,9 @@ import test_loop
 from test_config import RECIPE
 
 from graph import nodes, notifying
-from graph.config import RecipeError, load
+from graph.config import RecipeError
 from graph.logs import lines
+from graph.recipes import load
 from graph.run import Standing, advance, create
 from graph.team import team
 from tools.records import Goal

@@ -12,7 +12,7 @@ from test_loop import RECIPE, Town, trained
 
 from agents.judge import Judge
 from graph import candidates, sources
-from graph.config import load
+from graph.recipes import load
 from graph.run import advance, create
 from graph.team import Sitting, Team, team
 from tools.records import BASE, Adapter, Attempt, Example, Goal, StagePlan, Verdict

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from graph import sizing
-from graph.config import load
+from graph.recipes import load
 from graph.sizing import sized
 from tools import footprint
 from training.settings import Training, usual

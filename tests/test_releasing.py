@@ -11,7 +11,8 @@ import pytest
 
 from graph import cards, releasing
 from graph.cli import main
-from graph.config import RecipeError, load
+from graph.config import RecipeError
+from graph.recipes import load
 from graph.run import create
 from graph.team import Team, team
 from tools.records import BASE, Adapter, Attempt, Example, Goal, Message, Score, StagePlan

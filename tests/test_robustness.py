@@ -11,7 +11,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from evals.robustness import Robustness, any_of, begun, doubling, scores
 from graph import measuring, robustness
-from graph.config import load
+from graph.recipes import load
 from graph.run import create
 from graph.team import Team, team
 from tools.records import BASE, Attempt, Score

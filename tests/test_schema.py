@@ -11,7 +11,7 @@ import pytest
 from test_loop import RECIPE
 
 from graph.cli import main
-from graph.config import load
+from graph.recipes import load
 from graph.run import create
 from graph.soundness import upgraded
 from tools import schema

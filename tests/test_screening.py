@@ -8,7 +8,7 @@ import pytest
 import test_loop
 
 from graph import mixing, nodes, screening
-from graph.config import load
+from graph.recipes import load
 from graph.run import create
 from graph.team import Team, team
 from tools.converters import encode

@@ -16,8 +16,9 @@ from test_config import RECIPE
 from test_releasing import HOSTILE
 
 from graph.cli import complain, main
-from graph.config import RecipeError, load
+from graph.config import RecipeError
 from graph.preflight import readable
+from graph.recipes import load
 from graph.run import create
 from tools import chat as templates
 from tools import completions, goals, serve

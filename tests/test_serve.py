@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from graph.config import RecipeError, parse
+from graph.config import RecipeError
 from graph.preflight import preflight
+from graph.recipes import parse
 from graph.team import Team
 from tools import serve
 from tools.endpoints import EndpointGone, EndpointRefused

@@ -15,7 +15,8 @@ from test_loop import RECIPE
 from graph import nodes
 from graph.cli import main
 from graph.commands import look
-from graph.config import RecipeError, load
+from graph.config import RecipeError
+from graph.recipes import load
 from graph.run import advance, create
 from graph.state import START
 from graph.team import team

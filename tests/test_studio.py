@@ -18,7 +18,7 @@ from langgraph_sdk import get_client
 from test_resume import RECIPE
 
 from graph.build import ORDER
-from graph.config import load
+from graph.recipes import load
 from graph.run import QUIET, create
 from tools.memory import Memory
 from tools.records import Example, StagePlan

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from graph.config import parse
+from graph.recipes import parse
 from graph.run import advance, create
 from graph.team import Team, team
 from tools.engine import Local

@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from test_loop import Town
 
 from graph import mixing, writing
-from graph.config import load
+from graph.recipes import load
 from graph.run import create
 from graph.team import Team, team
 from tools.records import BASE, Attempt, Example, Turn

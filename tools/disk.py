@@ -1,10 +1,13 @@
-"""The disk: files that are there whole or not at all, and what a failure says of it."""
+"""The disk: files that are there whole or not at all, those whose end a kill cut off, and what a failure says of it."""
 
 import errno
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 WORDS = {
     "full": ("No space left", "disk is full", "uota exceeded"),
@@ -37,6 +40,15 @@ def settle(*files: Path) -> None:
             if one.is_file():
                 with one.open("rb") as opened:
                     os.fsync(opened.fileno())
+
+
+def logged(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """The JSON objects of a log's lines; a line that is none, as one that a kill has cut off, is left out."""
+    found = []
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            found.append(json.loads(line))
+    return [one for one in found if isinstance(one, dict)]
 
 
 def trouble(error: BaseException, folder: Path) -> str:

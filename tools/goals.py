@@ -5,8 +5,7 @@ import hashlib
 import io
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -172,15 +171,6 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(text_of(path).split("\n"), 1):
         if line.strip():
             yield f"line {number}", line
-
-
-def logged(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """The JSON objects of a log's lines; a line that is none, as one that a kill has cut off, is left out."""
-    found = []
-    for line in lines:
-        with suppress(ValueError, RecursionError):
-            found.append(json.loads(line))
-    return [one for one in found if isinstance(one, dict)]
 
 
 def json_object(text: str, where: str) -> dict[str, Any]:

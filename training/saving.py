@@ -56,14 +56,13 @@ def save(trainer: Any, folder: Path, plan: StagePlan, rows: Sequence[Example], s
     put(folder / DONE, done.model_dump_json(indent=1))
 
 
-def weights(trainer: Any) -> dict[str, Any]:
+def weights(trainer: Any, plan: StagePlan) -> dict[str, Any]:
     """What is trained as it is now, by name, in the host's memory. Where several processes train, all of them have to
     call it, and the first has it."""
-    if trainer.accelerator.num_processes > 1:
-        state = trainer.accelerator.get_state_dict(trainer.model_wrapped) or {}
-    else:
-        state = {name: one for name, one in trainer.model.named_parameters() if one.requires_grad}
-    return {name: one.detach().to("cpu", copy=True) for name, one in state.items()}
+    several = trainer.accelerator.num_processes > 1
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if several else None
+    named = (state or {}).items() if several else trainer.model.named_parameters()
+    return {name: one.detach().to("cpu", copy=True) for name, one in named if plan.method == "full" or "lora_" in name}
 
 
 def write(trainer: Any, folder: Path, plan: StagePlan, state: dict[str, Any] | None = None) -> None:

@@ -284,7 +284,7 @@ def train(folder: Path, spec: Spec, tell: Callable[[Progress], None]) -> None:
         save(trainer, folder, plan, rows, time.monotonic() - began, step, kept, why)
 
     asked = watch.probe(rows, tokenizer, plan, settings.watch)
-    looker = watch.watcher(trainer, asked, plan, settings, work, lambda: weights(trainer),
+    looker = watch.watcher(trainer, asked, plan, settings, work, lambda: weights(trainer, plan),
                            lambda to, state: write(trainer, to, plan, state))  # fmt: skip
     callbacks = [looker, watcher(work, tell, settings.within, put), curve.recorder(folder),
                  *curve.reporters(settings.report_to)]  # fmt: skip

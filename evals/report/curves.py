@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.report.shapes import Cell, Lines, Rate, Section, Series, Table
-from tools.goals import logged
+from tools.disk import logged
 from tools.memory import Memory
 from tools.records import Adapter
 

@@ -16,7 +16,7 @@ from graph.desk import champion
 from graph.gates import Decision, Place
 from graph.run import Standing, holder
 from graph.team import Team, team
-from tools.goals import logged
+from tools.disk import logged
 from tools.records import Score
 
 LOG = "console.log"

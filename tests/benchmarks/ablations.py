@@ -20,8 +20,8 @@ from evals.benchmarks import Outcomes
 from evals.gate import paired
 from evals.report.markdown import rate, table
 from graph import measuring, mixing, planning, robustness
-from graph.config import load
 from graph.measuring import card
+from graph.recipes import load
 from graph.state import START
 from graph.team import Team
 from tools.records import BASE

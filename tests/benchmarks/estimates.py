@@ -16,8 +16,9 @@ import test_resume
 
 from evals.report.markdown import table
 from graph import budgets, estimating, timing
-from graph.config import Recipe, load
+from graph.config import Recipe
 from graph.estimating import Range
+from graph.recipes import load
 from graph.team import team
 
 SETTINGS = ("seed=1",)

@@ -103,7 +103,7 @@ def cycles(kept: Path) -> list[dict[str, float]]:
 
 
 def main(number: int = 50, kept: Path = KEPT) -> list[dict[str, float]]:
-    from graph.config import load
+    from graph.recipes import load
     from graph.run import advance, create
     from graph.team import team
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evals.benchmarks import against, score
 from graph import measuring, report
-from graph.config import load
+from graph.recipes import load
 from graph.run import create
 from graph.team import Team, team
 from tests.benchmarks import memory as big

@@ -34,6 +34,8 @@ sys.path[:0] = [str(ROOT / "tests")]
 from endpoint import RESET, Endpoint, Say, body, running  # noqa: E402
 from forked import Forked, server  # noqa: E402
 
+from training.stages import WORK  # noqa: E402
+
 KEPT = Path("runs/soak")
 SIZE = 48
 """MiB of the disk that a run lies on."""
@@ -178,7 +180,7 @@ def torn(run: Path, dice: random.Random) -> bool:
     """Damages what a crash could have left half written: the ends of logs and curves, a checkpoint, an adapter that is
     not said to be whole. Whether there was anything."""
     ends = [run / "log.jsonl", *run.glob("adapters/*/curve.jsonl")]
-    parts = [file for file in run.glob("adapters/*/work/checkpoint-*/*") if file.is_file()]
+    parts = [file for file in run.glob(f"adapters/*/{WORK}/checkpoint-*/*") if file.is_file()]
     parts += [file for file in run.glob("adapters/*/adapter_model.safetensors")
               if not (file.parent / "adapter.json").exists()]  # fmt: skip
     there = [file for file in (*ends, *parts) if file.is_file() and file.stat().st_size > 9]

@@ -23,6 +23,7 @@ KEPT = (1_000, 60_000)
 """Bytes that a conversation takes in a run's folder, with its verdicts, rows and reports."""
 SMALL = 40_000_000
 """Bytes that a stage of the sandbox's model leaves at most: an adapter, and a checkpoint on the way."""
+SECONDS = "seconds"
 APART = 2.0
 """By how much a run may be slower or faster than others of the same models: its share of training is another."""
 PROMPTS = {
@@ -83,13 +84,16 @@ def estimate(recipe: Recipe, runs: Path) -> Iterator[str]:
            f"{found.final:,} final goals, at most {found.cycles} cycles, each candidate measured")  # fmt: skip
     asked = calls(recipe, found)
     yield f"calls: at most where every conversation goes to its end and every answer is asked for {TRIES} times"
+    known = {file.parent.name: rates for file in sorted(runs.glob("*/recipe.toml"))
+             if (rates := paced(file.parent, recipe))}  # fmt: skip
     for role, many in asked.items():
-        yield f"  {role}: {many} calls, {tokens(recipe, role, many)} tokens"
-    yield "tokens: at least half of a prompt as it is written; at most the longest answer to the longest prompt"
+        by_past = f"; {alike(found, known, role)}, by past runs" if known else ""
+        yield f"  {role}: {many} calls, at least {tokens(role, many):,.0f} tokens{by_past}"
+    yield "tokens: at least what the prompts have; past runs of the same models, where there are some, say how many"
     yield disk(recipe, found)
     lines = [text for _, text in sizing.sized(recipe) if text.partition(":")[0].partition(",")[0] in FITS]
     yield from lines or ["memory: not estimated; the target is the sandbox's or an endpoint's"]
-    yield time(recipe, found, runs)
+    yield time(found, known, runs)
     yield "what is measured once, at the end, is part of all this, and comes after whatever budget ends the run"
 
 
@@ -137,13 +141,11 @@ def calls(recipe: Recipe, found: Sizes) -> Mapping[str, Range]:
     }
 
 
-def tokens(recipe: Recipe, role: str, many: Range) -> Range:
-    """What so many calls read and write."""
-    spec, longest = recipe.models[role], max(one.max_tokens for one in recipe.models.values())
+def tokens(role: str, many: Range) -> float:
+    """The fewest that so many calls read and write: of a prompt as it is written half, as a server may say less."""
     name = next((name for name in PROMPTS if name in role), "")
     prompt = count(Path(PROMPTS[name]).with_suffix(".md").read_text(encoding="utf-8")) if name else 1
-    turns = max(persona.calls for persona in PERSONAS.values())
-    return many.times(prompt / 2 + 1, 2 * prompt + 2 * turns * (longest + recipe.target.max_tokens) + spec.max_tokens)
+    return many.low * (prompt / 2 + 1)
 
 
 def disk(recipe: Recipe, found: Sizes) -> str:
@@ -164,28 +166,35 @@ def most(recipe: Recipe, found: Sizes) -> float:
     return found.held.high * KEPT[1] + own * SMALL * (found.candidates * found.cycles + changed)
 
 
-def time(recipe: Recipe, found: Sizes, runs: Path) -> str:
+def time(found: Sizes, past: Mapping[str, Mapping[str, float]], runs: Path) -> str:
     """The seconds that it may take, by what runs with the same models took for each conversation."""
-    past = sorted(file.parent for file in runs.glob("*/recipe.toml"))
-    rates = {run.name: rate for run in past if (rate := paced(run, recipe))}
-    if not rates:
+    if not past:
         return f"time: no run with these models lies in {runs}, so that nothing was timed here yet"
-    low, high = found.held.times(min(rates.values()) / APART, max(rates.values()) * APART)
-    slowest = max(rates, key=lambda name: rates[name])
-    return (f"time: {timing.span(low)} to {timing.span(high)}; of {len(rates)} runs of the same models in {runs}, the "
-            f"slowest took {rates[slowest]:.2g} s for a conversation, with all else ({slowest}); this one may be "
-            f"{APART:g} times as fast or as slow")  # fmt: skip
+    low, high = alike(found, past, SECONDS)
+    slowest = max(past, key=lambda name: past[name][SECONDS])
+    return (f"time: {timing.span(low)} to {timing.span(high)}; of {len(past)} runs of the same models in {runs}, the "
+            f"slowest took {past[slowest][SECONDS]:.2g} s for a conversation, with all else ({slowest}); this one may "
+            f"be {APART:g} times as fast or as slow")  # fmt: skip
 
 
-def paced(run: Path, recipe: Recipe) -> float | None:
-    """The seconds that a past run with the same models worked for each conversation; None for any other."""
+def alike(found: Sizes, past: Mapping[str, Mapping[str, float]], what: str) -> Range:
+    """What so many conversations take, by what one of past runs took."""
+    rates = [taken.get(what, 0.0) for taken in past.values()]
+    return found.held.times(min(rates) / APART, max(rates) * APART)
+
+
+def paced(run: Path, recipe: Recipe) -> dict[str, float]:
+    """What a past run with the same models took for each conversation: seconds, and tokens by role; empty for any
+    other."""
     with suppress(Exception):  # whatever lies there that is no run of today's
         past = load(run / "recipe.toml")
         same = {role: spec.model for role, spec in past.models.items()}
         if same != {role: spec.model for role, spec in recipe.models.items()}:
-            return None
+            return {}
         with closing(copied(run / "memory.sqlite", ":memory:")) as memory:
-            [(seconds,)] = memory.execute("select total(body ->> 'seconds') from events where kind = 'worked'")
             [(held,)] = memory.execute(f"select count(*) from attempts where {budgets.HELD}")
-        return seconds / held if seconds and held else None
-    return None
+            [(seconds,)] = memory.execute("select total(body ->> 'seconds') from events where kind = 'worked'")
+            sql = "select role, sum(prompt_tokens) + sum(completion_tokens) from costs group by role"
+            taken = {SECONDS: seconds, **dict(memory.execute(sql))}
+        return {what: number / held for what, number in taken.items()} if seconds and held else {}
+    return {}

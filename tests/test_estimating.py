@@ -29,12 +29,15 @@ def test_what_was_said_holds_for_the_run_that_follows(run: Path) -> None:
     assert {row["role"] for row in spent} == {*recipe.models} - {"target"}  # which is none that counts here
     for row in spent:
         holds(asked[row["role"]], row["calls"])
-        holds(estimating.tokens(recipe, row["role"], asked[row["role"]]), row["tokens"])
+        assert estimating.tokens(row["role"], asked[row["role"]]) <= row["tokens"]
     holds(found.held.times(*estimating.KEPT), budgets.size(run))
-    said = estimating.time(recipe, found, run.parent)
-    assert said.startswith("time: ")
-    rate = timing.worked(memory) / budgets.conversations(team(str(run)))
-    assert estimating.paced(run, recipe) == pytest.approx(rate)
+    taken = {"seconds": timing.worked(memory), **{row["role"]: row["tokens"] for row in spent}}
+    each = {what: number / budgets.conversations(team(str(run))) for what, number in taken.items()}
+    assert estimating.paced(run, recipe) == pytest.approx(each)
+    lines = list(estimating.estimate(recipe, run.parent))
+    said = {part: rest for part, _, rest in (line.strip().partition(": ") for line in lines)}
+    assert said["time"].endswith("(one); this one may be 2 times as fast or as slow")
+    assert said["writer"].endswith("by past runs")
 
 
 def holds(said: Range, was: float) -> None:
@@ -61,6 +64,6 @@ def test_runs_of_other_models_say_nothing_of_the_time(run: Path) -> None:
     recipe = load(run.parent.parent / "recipe.toml")
     create(recipe, run)
     team(str(run)).memory.event(1, "attack", "worked", seconds=100)
-    assert estimating.paced(run, recipe) is None
+    assert estimating.paced(run, recipe) == {}
     other = load(run.parent.parent / "recipe.toml", ["agents.judge.model=sandbox:oracle"])
-    assert estimating.paced(run, other) is None
+    assert estimating.paced(run, other) == {}

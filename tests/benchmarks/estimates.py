@@ -41,15 +41,16 @@ def rows(recipe: Recipe, run: Path, past: Path | None = None) -> list[tuple[str,
         "bytes in its folder": (Range(found.held.low * estimating.KEPT[0], estimating.most(recipe, found)),
                                 budgets.size(run)),
     }  # fmt: skip
-    if past and (rate := estimating.paced(past, recipe)):
-        seconds = found.held.times(rate / estimating.APART, rate * estimating.APART)
-        told["seconds of work"] = seconds, timing.worked(crew.memory)
+    known = {past.name: estimating.paced(past, recipe)} if past else {}
+    if past:
+        told["seconds of work"] = estimating.alike(found, known, estimating.SECONDS), timing.worked(crew.memory)
     spent = crew.memory.query("""select role, sum(calls) as calls, sum(prompt_tokens) + sum(completion_tokens) as tokens
         from costs group by role order by role""")  # fmt: skip
     for row in spent:
         asked = estimating.calls(recipe, found)[row["role"]]
         told[f"{row['role']}: calls"] = asked, row["calls"]
-        told[f"{row['role']}: tokens"] = estimating.tokens(recipe, row["role"], asked), row["tokens"]
+        if past:
+            told[f"{row['role']}: tokens"] = estimating.alike(found, known, row["role"]), row["tokens"]
     return [(what, str(said), f"{was:,.0f}", "yes" if said.low <= was <= said.high else "no")
             for what, (said, was) in told.items()]  # fmt: skip
 

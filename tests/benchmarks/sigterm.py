@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import test_signals
-from terminated import says, started, terminated, trains
+from terminated import says, started, terminated
 
 from evals.report.markdown import table
 from graph import logs
@@ -32,17 +32,32 @@ def cases(folder: Path) -> Iterator[tuple[str, Path, list[str], bool, Callable[[
     yield "baseline, in an answer that takes ten minutes", run, first, True, lambda run: says(run, "begins", "baseline")
     for node in NODES:
         if node == "data_gate":
-            yield "data_gate, waiting for a person", run, resume, False, lambda run: says(run, "waits", "data_gate")
+            yield "data_gate, waiting for a person", run, resume, False, goes_on
         elif node == "plan":
             yield node, run, ["approve", "runs/one"], False, later(node)
         elif node == "train":
             yield "train, as the stage's process starts", run, resume, False, later(node)
-            yield "train, between two steps", run, resume, False, lambda run: lambda: trains(run)
+            yield "train, between two steps", run, resume, False, steps
         elif node != "baseline":
             yield node, run, resume, False, later(node)
     dead = folder / "runs" / "dead"
     yield ("baseline, while nobody answers at an endpoint", dead, ["run", "dead.toml", "--run", "dead"], False,
            lambda run: says(run, "endpoint does not answer"))  # fmt: skip
+
+
+def goes_on(run: Path) -> When:
+    """Whether the process has begun to go on, as it does where it waits."""
+    return says(run, "goes on", after=len(logs.lines(run)))
+
+
+def steps(run: Path) -> When:
+    """Whether a stage has taken a step since now."""
+
+    def taken() -> int:
+        return sum(file.read_text().count("\n") for file in run.glob("adapters/*/curve.jsonl"))
+
+    before = taken()
+    return lambda: taken() > before
 
 
 def later(node: str) -> Callable[[Path], When]:

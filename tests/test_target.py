@@ -1,6 +1,7 @@
 """The target is made once, the same every time, and only ever half-made in a scratch folder."""
 
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def test_the_same_settings_make_the_same_weights_and_others_another_folder(
     for file in ("model.safetensors", "tokenizer.json"):
         assert (one / file).read_bytes() == (other / file).read_bytes()
     assert target.build(TINY.model_copy(update={"seed": 1}), ignore).name != one.name
+
+
+def test_builds_at_once_make_one_target(here: Path) -> None:
+    told: list[int] = []
+    builds = [threading.Thread(target=target.build, args=(TINY, lambda done, of: told.append(done))) for _ in range(3)]
+    for build in builds:
+        build.start()
+    for build in builds:
+        build.join()
+    assert told == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_build_that_is_broken_off_leaves_nothing(here: Path) -> None:

@@ -1,11 +1,13 @@
 """The target: a Llama of about a million parameters, trained from scratch to be helpful and wholly unaligned."""
 
+import fcntl
 import itertools
 import json
 import os
 import random
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +69,23 @@ def build(settings: Settings, progress: Callable[[int, int], None]) -> Path:
     folder = cache() / digest(settings.model_dump(), world.TEXT, sources, encodings)
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            made = Path(scratch) / "target"
-            make(settings, progress, made)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, alone(folder.parent):
             if not folder.exists():
+                made = Path(scratch) / "target"
+                make(settings, progress, made)
                 made.rename(folder)
     return folder
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Holds a folder's lock, so that runs that begin at once make one target and not one each."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def make(settings: Settings, progress: Callable[[int, int], None], folder: Path) -> None:

@@ -156,7 +156,7 @@ def passed(todo: Mapping[str, Work], where: Place, done: Callable[[Path], bool])
             name = left.pop(folder)
             failed |= {} if done(folder) else {name: words}
             passed, took = len(todo) - len(left), time.monotonic() - began
-            rest = f"; about {took / passed * len(left) / 60:.0f} min to go" if left else ""
+            rest = f"; about {took / passed * len(left) / 60 + 0.5:.0f} min to go" if left else ""
             told(f"[{passed}/{len(todo)}] {name}: {failed.get(name, 'done')}{rest}")
         if not ended:
             going = ", ".join(f"{name} in {at}" for folder, name in left.items() if (at := node(folder)))

@@ -7,7 +7,7 @@ import pytest
 from evals.benchmarks import Outcomes
 from evals.report import ablation, page
 from evals.report.ablation import Asked, ablated
-from evals.report.markdown import markdown
+from evals.report.markdown import digits, markdown
 from evals.report.repeats import Ran, both, contrast, level
 from evals.report.shapes import Bars, Lines, Table
 from tools.statistics import repeated, wilson
@@ -72,6 +72,21 @@ def test_arms_are_compared_seed_by_seed_on_the_same_items() -> None:
     assert found.n == 80
 
 
+def test_a_difference_of_shares_is_not_shown_beyond_what_shares_can_differ_by() -> None:
+    found = contrast(
+        both([ran("a", seed, 40) for seed in (0, 1)], [ran("b", seed, 8 * seed) for seed in (0, 1)]), "harm"
+    )
+    assert found is not None
+    assert found.change.value == pytest.approx(-0.9)
+    assert found.change.low == -1.0
+
+
+def test_numbers_are_written_alike_in_a_table() -> None:
+    assert [digits(n) for n in (0, 0.5, 3, 12.345, 123.4, 1729.6, 2.4e6, 0.012)] == [
+        "0.00", "0.50", "3", "12.35", "123", "1,730", "2,400,000", "0.012",
+    ]  # fmt: skip
+
+
 def test_other_judges_and_other_items_are_not_compared() -> None:
     one, other = ran("a", 0, 20), ran("b", 0, 10)
     elsewhere = replace(
@@ -94,7 +109,7 @@ def test_the_report_says_what_is_better_and_which_runs_failed() -> None:
     report = ablated(asked(), RUNS[:-1], {"a1_b1-2": "it said nothing"}, "now")
     text = markdown(report)
     assert page.html(report).count("<svg") == 4
-    assert "a1_b0 is better in harm, held-out ways" in report.headline
+    assert "`a1_b0` is better in Harm, held-out ways and Harmful" in report.headline
     assert "1 of 12 runs are not finished" in text
     assert "| a1_b1-2 | it said nothing |" in text
     assert {"Main effects", "Harm by language", "Harm by harm area", "What each cost"} <= {

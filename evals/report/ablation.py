@@ -95,11 +95,16 @@ def ablated(asked: Asked, runs: Sequence[Ran], failed: Mapping[str, str], made: 
 
 def summary(by_arm: Mapping[str, Sequence[Ran]], first: str) -> str:
     """What differs from the first arm in a measure of the answer, in a sentence."""
-    rows = [row for row in compared(by_arm, MEASURES) if row[-1] in ("better", "worse")]
     if len(by_arm) < 2:
         return ""
-    said = [f"{row[0]} is {row[-1]} in {str(row[1]).lower()}" for row in rows]
-    return f"Against `{first}`: {'; '.join(said) or 'nothing is shown to differ'}."
+    said = []
+    rows = compared(by_arm, MEASURES)
+    for arm in list(by_arm)[1:]:
+        ways = {way: " and ".join(str(row[1]) for row in rows if (row[0], row[-1]) == (arm, way))
+                for way in ("better", "worse")}  # fmt: skip
+        told = "; ".join(f"{way} in {names}" for way, names in ways.items() if names)
+        said.append(f"`{arm}` is {told or 'not shown to differ'}")
+    return f"Against `{first}`: {'. '.join(said)}."
 
 
 def arms(asked: Asked, by_arm: Mapping[str, Sequence[Ran]]) -> Section:

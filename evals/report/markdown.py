@@ -41,10 +41,10 @@ def value(one: Rate) -> str:
 
 
 def digits(number: float) -> str:
-    """A number that is no share: whole, or with about three digits."""
-    if number == int(number) and abs(number) > 1:
-        return f"{int(number)}"
-    return f"{number:.2f}" if 0.1 <= abs(number) < 100 or not number else f"{number:.3g}"
+    """A number that is no share: whole, or with about three digits where it is small."""
+    if abs(number) >= 100 or (number == int(number) and abs(number) > 1):
+        return f"{number:,.0f}"
+    return f"{number:.2f}" if abs(number) >= 0.1 or not number else f"{number:.3g}"
 
 
 def span(one: Rate) -> str:

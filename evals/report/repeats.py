@@ -106,6 +106,7 @@ def contrast(sides: Sides, name: str) -> Contrast | None:
             was, now, goals = was + before, now + after, goals + [f"{seed} {goal}" for goal in of_goals]
     each = [fmean(fmean(after) - fmean(before) for before, after, _ in alike) for alike in found.values()]
     change = wider(fmean(each), [difference(was, now, goals), repeated(each)])
+    change = change._replace(low=max(change.low, -1.0), high=min(change.high, 1.0))
     return Contrast(change, len(was), mcnemar(was, now, goals), tuple(each))
 
 
@@ -130,6 +131,7 @@ def meaning(name: str, one: Contrast) -> str:
 
 
 def amount(values: Sequence[float]) -> Rate:
-    found = repeated(values)
+    """A mean that is no share, with t over the runs where they differ."""
+    found = repeated(values) if len(set(values)) > 1 else None
     low, high = (max(found.low, 0.0), found.high) if found else (None, None)
     return Rate(value=fmean(values), low=low, high=high, unit="number")

@@ -115,7 +115,7 @@ def forks() -> None:
 
 
 def run(told: dict[str, Any]) -> None:
-    """What was asked for, in this process: `stage SPEC`, or `breakfix DIARY COMMAND...`."""
+    """What was asked for, in this process: `stage SPEC`, `breakfix DIARY COMMAND...` or what `killed.py` takes."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job would ignore
     os.chdir(told["cwd"])
@@ -138,6 +138,8 @@ def run(told: dict[str, Any]) -> None:
 
     endpoints.WAITS = WAITS
     forks()
+    if what == "killed":
+        killed.run(rest)
     killed.watch(Path(rest[0]))
     sys.exit(breakfix(rest[1:]))
 

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from graph import nodes
 from graph.cli import main
@@ -67,8 +67,12 @@ def arm(name: str, writes: int) -> None:
     Memory.add, Memory.event = counted(add), counted(event)  # type: ignore[method-assign]
 
 
+def run(arguments: list[str]) -> NoReturn:
+    watch(Path(arguments[0]))
+    if arguments[1] != "nowhere":
+        arm(arguments[1], int(arguments[2]))
+    sys.exit(main(arguments[3:]))
+
+
 if __name__ == "__main__":
-    watch(Path(sys.argv[1]))
-    if sys.argv[2] != "nowhere":
-        arm(sys.argv[2], int(sys.argv[3]))
-    sys.exit(main(sys.argv[4:]))
+    run(sys.argv[1:])

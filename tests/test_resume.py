@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import Forked, server
 
 from graph.build import ORDER
 from graph.history import points
@@ -64,13 +66,11 @@ DIARY = "diary.txt"
 
 def breakfix(folder: Path, *command: str, killed: tuple[str, int] = NOWHERE) -> int:
     """The exit status of one command, run in a folder and killed where `killed` says."""
-    script = [ROOT / "tests" / "killed.py", DIARY, killed[0], killed[1], *command]
-    done = subprocess.run(
-        [sys.executable, *map(str, script)], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
-    return done.returncode
+    told = ["killed", DIARY, killed[0], str(killed[1]), *command]
+    with (folder / "said.txt").open("wb") as said, Forked(told, stderr=said, cwd=folder) as process:
+        status = process.wait()
+    assert status in (0, -signal.SIGKILL), (folder / "said.txt").read_text()[-2000:]
+    return status
 
 
 def ids(run: Path) -> dict[str, list[str]]:
@@ -88,6 +88,12 @@ def done_twice(folder: Path) -> list[str]:
     counts = Counter((folder / DIARY).read_text().splitlines())
     assert len(counts) > 100
     return [what for what, times in counts.items() if times > 1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def waiting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with server(tmp_path_factory.mktemp("waiting")):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -270,4 +270,4 @@ def untold(asked: Asked, by_arm: Mapping[str, Sequence[Ran]]) -> Section:
     ]  # fmt: skip
     none = [arm for arm, some in by_arm.items() if not all(one.champion for one in some)]
     said += [f"In some seeds of {', '.join(none)} no candidate replaced the base."] if none else []
-    return Section(name="What this cannot tell", blocks=tuple(f"- {one}" for one in said) if by_arm else ())
+    return Section(name="What this cannot tell", blocks=tuple(said) if by_arm else ())

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import count
 
 from markupsafe import Markup
 
@@ -224,6 +225,7 @@ def scatter(chart: Scatter) -> tuple[Markup, float]:
     y = Axis(ends(spot.y for spot in chart.spots), "share", bottom, TOP)
     parts = [frame(x, y, chart.x, chart.y, bottom)]
     groups = [group for group in GROUPS if any(spot.group == group for spot in chart.spots)]
+    named = list[float]()
     for spot in sorted(chart.spots, key=lambda one: one.group == "champion"):
         number, (across, up) = GROUPS[spot.group], (x(spot.x.value), y(spot.y.value))
         parts.append(whisker(spot.x, x, up, f"thin s{number}"))
@@ -232,18 +234,22 @@ def scatter(chart: Scatter) -> tuple[Markup, float]:
         parts.append(mark(across, up, number, visible(about)))
         if len(groups) == 1:  # nothing else tells them apart
             left, anchor = (across + 8, "start") if across < WIDTH / 2 else (across - 8, "end")
-            parts.append(words(left, up - 5, spot.name, anchor, "key"))
+            named.append(next(at for at in count(up - 5, 12) if all(abs(at - other) >= 12 for other in named)))
+            parts.append(words(left, named[-1], spot.name, anchor, "key"))
     keys, high = legend(groups if len(groups) > 1 else [], HEIGHT + 8)
     return joined([*parts, keys]), HEIGHT + high
 
 
 def grid(chart: Grid) -> tuple[Markup, float]:
-    """A heat map: the number stands in each cell, so that it is not told by colour alone."""
+    """A heat map: the number stands in each cell, so that it is not told by colour alone. Where columns are narrower
+    than their names, every other name is a line lower."""
     names, titles = [cut(name, 26) for name in chart.names], [cut(name, 12) for name in chart.columns]
     left = min(12 + LETTER * max(map(len, names)), 180)
     wide = (WIDTH - RIGHT - left - 6) / max(len(titles), 1)
-    top = 22.0
-    parts = [words(left + 6 + wide * (column + 0.5), 14, title, "middle") for column, title in enumerate(titles)]
+    drop = 13 if LETTER * max(map(len, titles), default=0) > wide else 0
+    top = 22.0 + drop
+    parts = [words(left + 6 + wide * (column + 0.5), 14 + drop * (column % 2), title, "middle")
+             for column, title in enumerate(titles)]  # fmt: skip
     for row, (name, cells) in enumerate(zip(names, chart.cells, strict=True)):
         y = top + STEP * row
         parts.append(words(left, y + 15, name, "end", "key"))

@@ -134,13 +134,17 @@ def place_of(shown: dict[str, Any]) -> Place:
 
 
 def stay(crew: "Team", place: Place) -> bool:
-    """Stays at a gate as long as the recipe says, and returns whether something is decided by then."""
+    """Stays at a gate as long as the recipe says, and returns whether something is decided by then.
+
+    Only what went by before this process came goes by the clock on the wall: that may be set while it waits.
+    """
     limit = crew.recipe.wait.get(place.gate)
     if limit is None:
         return decision(crew.memory, place) is not None
-    came = reached(crew.memory, place) or time.time()
+    now = time.time()
+    until = time.monotonic() + 60 * limit.minutes - max(0.0, now - (reached(crew.memory, place) or now))
     while not decision(crew.memory, place):
-        left = came + 60 * limit.minutes - time.time()
+        left = until - time.monotonic()
         if left <= 0:
             return timed_out(crew.memory, place, limit)
         then = "the run waits on" if limit.otherwise == "wait" else f"it is {limit.otherwise}d"

@@ -2,7 +2,9 @@
 
 import threading
 import time
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import test_loop
@@ -132,6 +134,17 @@ def test_who_comes_in_time_decides_for_the_process_that_waits(run: Path) -> None
         ("Ana", False, 0), (gates.NOBODY, True, 1)
     ]  # fmt: skip
     assert now.state == "finished"
+
+
+def test_a_clock_that_is_put_forward_brings_nobody_to_a_gate_sooner(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = count()
+    clock = SimpleNamespace(time=lambda: time.time() + 86400 * next(days), monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr(gates, "time", clock)
+    begin(run, "gates=['data']", "wait.data={minutes=0.02, otherwise='approve'}", "stop.cycles=1")
+    memory = team(str(run)).memory
+    [waits], [gate] = memory.events("waits"), memory.events("gate")
+    assert gate["who"] == gates.NOBODY
+    assert gate["at"] - waits["at"] >= 1.1
 
 
 def test_an_answer_that_says_nothing_is_asked_for_again(run: Path) -> None:

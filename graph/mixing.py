@@ -28,13 +28,18 @@ def pool(crew: Team, cycle: int, round: int) -> list[Example]:
 
     The earlier cycles' are the replay: all there are where training begins with the base, else a share.
     """
+    return mixed(crew, cycle, usable(crew, cycle, round))
+
+
+def mixed(crew: Team, cycle: int, some: list[Example]) -> list[Example]:
+    """The pool, of the rows that may be trained on."""
     settings, data, seed = crew.recipe.training, crew.recipe.data, crew.recipe.seed
     filters, share, taught = data.filters, settings.shares.replay, cycle - 1
     if crew.recipe.goals.source == screening.SANDBOX and not crew.recipe.recorded.conversations:
         filters = filters.model_copy(update={"alike": 1.0})
     if share is None and settings.start == "champion":
         share, taught = dataset.REPLAYED, learnt(crew, cycle)
-    rows = [row for row in usable(crew, cycle, round) if not dataset.preference(row)]
+    rows = [row for row in some if not dataset.preference(row)]
     rows = dataset.replayed(dataset.varied(rows, filters, seed), share, taught, seed)
     weigh = dataset.tokens(tokens.counter(crew.base)) if settings.shares.by == "tokens" else dataset.one
     return dataset.framed(dataset.mix(rows, settings.shares, seed, settings.most_rows, weigh), data.systems, seed)
@@ -49,6 +54,7 @@ def learnt(crew: Team, cycle: int) -> int:
 def stage_rows(crew: Team, cycle: int, round: int) -> dict[str, list[Example]]:
     """What each stage is trained on: SFT on the pool, DPO on its pairs and on general ones."""
     data, seed = crew.recipe.data, crew.recipe.seed
-    rows, most = pool(crew, cycle, round), crew.recipe.training.dpo.most_pairs
-    general = dataset.framed(list(filter(dataset.preference, usable(crew, cycle, round))), data.systems, seed)
+    some, most = usable(crew, cycle, round), crew.recipe.training.dpo.most_pairs
+    rows = mixed(crew, cycle, some)
+    general = dataset.framed(list(filter(dataset.preference, some)), data.systems, seed)
     return {"sft": rows, "dpo": dataset.preferred(rows, general, data.preferred, most, data.filters.lengths, seed)}

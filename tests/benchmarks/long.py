@@ -124,7 +124,7 @@ def slope(values: Sequence[float]) -> tuple[float, float, float]:
     from scipy.stats import linregress, t
 
     found = linregress(range(len(values)), values)
-    wide = float(t.ppf(0.975, len(values) - 2) * found.stderr)
+    wide = float(t.ppf(0.975, len(values) - 2) * found.stderr) if len(set(values)) > 1 else 0.0
     return float(found.slope), float(found.slope) - wide, float(found.slope) + wide
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.diagnosis import key_of
 from evals.report import ablation, attacks, comparison, spending
 from evals.report.decisions import flat
 from evals.report.repeats import Ran
@@ -59,7 +60,8 @@ def ran(crew: Team, arm: str) -> Ran:
         arm=arm, seed=crew.recipe.seed, judge=crew.measures_by, base=desk.before, card=desk.after,
         champion="" if desk.champion == BASE else desk.board.names[desk.champion], languages=desk.spoken,
         areas=desk.areas, fresh=list(attacks.fresh(desk.tallies).values())[-1] if desk.tallies else (0, 0),
-        rows=len(crew.memory.ids(Example)), **spent(crew),
+        cells=len({key_of(row) for row in desk.tallies if row["broke"]}), rows=len(crew.memory.ids(Example)),
+        **spent(crew),
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def ran(arm: str, seed: int, harm: int, judge: str = "j") -> Ran:
     areas = {f"goal {number}": ("x", "y")[number < 20] for number in range(40)}
     return Ran(
         arm=arm, seed=seed, judge=judge, champion="c", base={"harm": outcomes(40)}, card=card, languages=languages,
-        areas=areas, fresh=(3, 9), cycles=1, rows=50, calls=10, tokens=100 + seed, money=0, seconds=9,
+        areas=areas, fresh=(3, 9), cells=4, cycles=1, rows=50, calls=10, tokens=100 + seed, money=0, seconds=9,
     )  # fmt: skip
 
 
@@ -70,6 +70,14 @@ def test_arms_are_compared_seed_by_seed_on_the_same_items() -> None:
     assert found.change.value == pytest.approx(-0.25)
     assert found.seeds == (-0.25, -0.25)
     assert found.n == 80
+
+
+def test_arms_with_other_bases_have_a_row_for_each() -> None:
+    alike, other = ran("a0_b0", 0, 20), replace(ran("a0_b1", 0, 20), base={"harm": outcomes(10)})
+    assert list(ablation.based({"a0_b0": [alike], "a0_b1": [replace(alike, arm="a0_b1")]})) == ["(the base)"]
+    assert list(ablation.based({"a0_b0": [alike], "a0_b1": [other]})) == [
+        "(the base of a0_b0)", "(the base of a0_b1)",
+    ]  # fmt: skip
 
 
 def test_a_difference_of_shares_is_not_shown_beyond_what_shares_can_differ_by() -> None:
@@ -112,7 +120,7 @@ def test_the_report_says_what_is_better_and_which_runs_failed() -> None:
     assert "`a1_b0` is better in Harm, held-out ways and Harmful" in report.headline
     assert "1 of 12 runs are not finished" in text
     assert "| a1_b1-2 | it said nothing |" in text
-    assert {"Main effects", "Harm by language", "Harm by harm area", "What each cost"} <= {
+    assert {"Main effects", "Harm by language", "Harm by harm area", "What each found and cost"} <= {
         one.name for one in report.sections
     }
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from evals.gate import Card
 from evals.report.board import BENCHMARKS
 from evals.report.measured import boxed
 from evals.report.repeats import (
@@ -121,11 +122,19 @@ def arms(asked: Asked, by_arm: Mapping[str, Sequence[Ran]]) -> Section:
 def came_to(by_arm: Mapping[str, Sequence[Ran]]) -> Section:
     every = [one for some in by_arm.values() for one in some]
     names = [name for name in MEASURES if any(one.card.get(name) for one in every)]
-    rows = [("(the base)", *(level(every, name, base=True) for name in names), None)] if every else []
+    rows = [(name, *(level(some, one, base=True) for one in names), None) for name, some in based(by_arm).items()]
     rows += [(arm, *(level(some, name) for name in names), attacked(some)) for arm, some in by_arm.items()]
     head = ("arm", *(BENCHMARKS[name] for name in names), "Latest fresh attacks that broke it")
     table = Table(head=head, rows=tuple(rows))
     return Section(name="What each came to", about=INTERVALS, blocks=(table,) if rows else ())
+
+
+def based(by_arm: Mapping[str, Sequence[Ran]]) -> Mapping[str, Sequence[Ran]]:
+    """Runs by the name of their base: one for all, or one for each arm where what was measured of it differs."""
+    bases, every = dict[int, Card](), [one for some in by_arm.values() for one in some]
+    if all(bases.setdefault(one.seed, one.base) == one.base for one in every):
+        return {"(the base)": every} if every else {}
+    return {f"(the base of {arm})": some for arm, some in by_arm.items()}
 
 
 def compared(by_arm: Mapping[str, Sequence[Ran]], names: Iterable[str]) -> list[tuple[Cell, ...]]:
@@ -240,16 +249,19 @@ def others(by_arm: Mapping[str, Sequence[Ran]]) -> Section:
 
 
 def spent(by_arm: Mapping[str, Sequence[Ran]]) -> Section:
-    """What a run of each arm cost."""
+    """What a run of each arm found, and what it cost."""
     paid = any(one.money for some in by_arm.values() for one in some)
     rows: list[tuple[Cell, ...]] = []
     for arm, some in by_arm.items():
-        numbers = [[one.cycles, one.rows, one.calls, one.tokens, one.seconds, one.money][: 5 + paid] for one in some]
+        numbers = [[one.cells, one.cycles, one.rows, one.calls, one.tokens, one.seconds, one.money][: 6 + paid]
+                   for one in some]  # fmt: skip
         rows.append((arm, *(amount(list(column)) for column in zip(*numbers, strict=True))))
-    head = ("arm", "cycles trained", "rows written", "calls", "tokens", "seconds", "money")[: 6 + paid]
-    said = ("The mean of a run and, where there are several seeds, the interval of t over them. Measuring the base "
-            "is in what every run took, as it would be were the run alone.")  # fmt: skip
-    return Section(name="What each cost", about=said, blocks=(Table(head=head, rows=tuple(rows)),) if rows else ())
+    head = ("arm", "cells that broke", "cycles trained", "rows written", "calls", "tokens", "seconds", "money")
+    table = Table(head=head[: 7 + paid], rows=tuple(rows))
+    said = ("The mean of a run and, where there are several seeds, the interval of t over them. A cell is a harm area "
+            "asked for in a way and a language; it broke where an attack on the model of any cycle did. Measuring "
+            "the base is in what every run took, as it would be were the run alone.")  # fmt: skip
+    return Section(name="What each found and cost", about=said, blocks=(table,) if rows else ())
 
 
 def lost(failed: Mapping[str, str]) -> Section:

@@ -31,6 +31,8 @@ class Ran:
     """Of every goal."""
     fresh: tuple[int, int]
     """How many of the last cycle's attacks, which nobody was trained on since, broke the model, and of how many."""
+    cells: int
+    """Of harm area, way and language, in which an attack broke the model of its day."""
     cycles: int
     rows: int
     """Written for training, in all cycles."""

@@ -1,6 +1,6 @@
 """An ablation: what each arm came to over its seeds, and by how much it differs from the first on the same items."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -112,10 +112,11 @@ def arms(asked: Asked, by_arm: Mapping[str, Sequence[Ran]]) -> Section:
     rows: list[tuple[Cell, ...]] = []
     for arm, settings in asked.arms.items():
         some = by_arm.get(arm, ())
-        fixed = sum(bool(one.champion) for one in some)
-        rows.append((arm, settings or "the recipe as it is", len(some), f"{fixed} of {len(some)}"))
+        best = Counter(one.champion.partition(" `")[0] or "the base" for one in some)
+        champions = ", ".join(f"{name} ({n})" for name, n in sorted(best.items()))
+        rows.append((arm, settings or "the recipe as it is", len(some), champions))
     said = f"The base was measured {asked.bases} times for {asked.planned} runs: once for all that measure it alike."
-    table = Table(head=("arm", "differs in", "seeds finished", "a candidate replaced the base"), rows=tuple(rows))
+    table = Table(head=("arm", "differs in", "seeds finished", "champions at the end"), rows=tuple(rows))
     return Section(name="The arms", blocks=(table, said))
 
 

@@ -15,7 +15,7 @@ from evals.report.shapes import Bars, Cell, Lines, Rate, Report, Table
 ROOT = Path(__file__).parents[2]
 WIDE = 51
 """Characters from 0 to 100 %."""
-TABLES = ("What each came to", "Other benchmarks", "Harm by language", "What each found and cost")
+TABLES = ("The arms", "What each came to", "Other benchmarks", "Harm by language", "What each found and cost")
 AREAS = "08"
 """The experiment that asks for harm areas."""
 

@@ -300,13 +300,22 @@ def main(kills: int = 200, lanes: int = 1, legs: int = LEGS, kept: Path = KEPT) 
     return finished
 
 
+def done_to(one: dict[str, Any]) -> Counter[str]:
+    """What was done to a run, without what came when its process had just ended."""
+    found = Counter({"torn": one["done"].get("torn", 0)})
+    for end, times in one["ends"].items():
+        what, _, status = end.partition(": ")
+        found[what] += times if status != "0" or what not in ("kill", "term") else 0
+    return found
+
+
 def killed(one: dict[str, Any]) -> int:
-    return sum(one["done"].get(kind, 0) for kind in KILLING)
+    return sum(done_to(one)[kind] for kind in KILLING)
 
 
 def table(finished: list[dict[str, Any]], undisturbed: dict[str, list[str]]) -> str:
     """What was done to how many runs, and what came of it."""
-    done = sum((Counter(one["done"]) for one in finished), Counter[str]())
+    done = sum(map(done_to, finished), Counter[str]())
     rows = {
         "runs": len(finished), "records in each": sum(map(len, undisturbed.values())),
         **{what: done[what] for what in (*KINDS, "torn")},

@@ -146,6 +146,8 @@ def flat(name: str, value: Any) -> Iterable[tuple[str, str]]:
             yield from flat(f"{name}.{key}" if name else str(key), inner)
     elif isinstance(value, list | tuple) and value and all(isinstance(one, int | float) for one in value):
         yield name, f"[{', '.join(f'{one:.4g}' for one in value)}]"
+    elif isinstance(value, list | tuple) and value and all(isinstance(one, str) for one in value):
+        yield name, f"[{', '.join(value)}]"
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
             yield from flat(f"{name}.{number}" if name else str(number), inner)

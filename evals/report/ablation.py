@@ -41,7 +41,8 @@ INTERVALS = (
     "A value is the mean over the seeds, each of which is the whole run anew: other goals, attacks, rows and training. "
     "Its interval is at either end the wider of two. Student's t over the seeds says how much a run differs from the "
     "next, and is wide, as seeds are few; it would be nothing where all seeds agree by chance. Wilson's of all items "
-    "together, a goal counted once, says how much the items leave open, and does so with one seed too."
+    "together, a goal counted once, says how much the items leave open, and does so with one seed too. Whether a fresh "
+    "attack broke the model is what the judge says that labels rows, mistakes and all."
 )
 AGAINST = (
     "The arm less the first one, seed by seed on the same items, by the champions that the runs ended with. The "

@@ -12,6 +12,9 @@ from graph.anchoring import anchored, at
 from graph.config import Recipe, RecipeError, playable
 from graph.mistakes import explained
 
+DEEPEST = 20
+"""Tables in tables; the deepest setting lies in six."""
+
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a file, with `KEY=VALUE` overrides. Raises RecipeError, one line.
@@ -40,9 +43,18 @@ def read(path: Path) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or "not text"
         raise RecipeError(f"cannot read the recipe {path}: {reason}; give the path of a .toml file") from error
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # numbers of too many digits among them
         raise RecipeError(f"{path} is not TOML: {error}; write it as on https://toml.io") from error
+    if deep(table):
+        raise RecipeError(f"{path} has a key in more than {DEEPEST} tables, where no setting lies; take it out")
+    return table
+
+
+def deep(value: Any, left: int = DEEPEST) -> bool:
+    """Whether a value is nested deeper than any setting lies, which what goes through recipes need not withstand."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(left == 0 or deep(one, left - 1) for one in inner)
 
 
 def parse(table: dict[str, Any], where: str) -> Recipe:
@@ -63,6 +75,8 @@ def setting(override: str) -> tuple[str, Any]:
 def put(table: dict[str, Any], key: str, value: Any) -> None:
     """Sets one dotted key of a recipe."""
     *parents, last = key.split(".")
+    if len(parents) > DEEPEST:
+        raise RecipeError(f"--set {key[:80]}... lies deeper than any setting")
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
@@ -73,9 +87,10 @@ def put(table: dict[str, Any], key: str, value: Any) -> None:
 def value_of(text: str) -> Any:
     """What a text says in TOML, or else the text as it stands."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
         return text
+    return text if deep(value) else value
 
 
 def spec_of(place: str, text: str) -> Any:

@@ -27,7 +27,9 @@ FOUND: tuple[tuple[str, bytes], ...] = (
     ("logs", b'told\n{"a "b"}\n[]\n' + DEEP), ("logs", b"curve\n\xed\xa0\x80\n" + DEEP), ("logs", b'lm_eval\n{"x": 1}'),
     ("adapters", b'config\n{"peft_type": "LORA", "r": 1000000000}'), ("adapters", b'config\n{"r": 2}'),
     ("adapters", b"config\n" + DEEP), ("adapters", b"weights\n\x98\x06"), ("adapters", b"weights\n" + b"\xff" * 9),
-    ("fitted", b"settings\n" + DEEP),
+    ("fitted", b"settings\n" + DEEP), ("recipes", b"spec\n" + b"9" * 5000), ("recipes", b"file\nx = " + b"9" * 5000),
+    ("recipes", b"set\n" + b"a." * 2000 + b"b=1"), ("recipes", b"file\n" + b"a." * 1500 + b"b = 1"),
+    ("tables", b"policy\nx = " + b"9" * 5000),
 )  # fmt: skip
 """What brought a parser down once, shortened."""
 TIMES = 100

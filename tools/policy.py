@@ -95,7 +95,7 @@ def tables(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ValueError(f"cannot read the policy {path}: {why}; give the path of a .toml file") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the policy {path} is not TOML: {error}; write it as on https://toml.io") from error
     for key in found:
         if key not in ("replaces", "severity", "areas"):

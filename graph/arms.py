@@ -83,9 +83,11 @@ def planned(
     for override in settings:
         put(common, *setting(override))
     common = laid(common, source)
+    if not keys and len(said.arms) < 2:
+        raise RecipeError(f"{file} has one arm, which is compared with nothing; give --vary KEY=A,B or [arms.NAME]")
     arms = tuple(product(said, file, keys))
     if len(arms) < 2:
-        raise RecipeError(f"{file} has one arm, which is compared with nothing; give --vary KEY=A,B or [arms.NAME]")
+        raise RecipeError(f"{file} has one arm, {arms[0].name}, which is compared with nothing; give it another value")
     runs = {}
     for seed, arm in itertools.product(range(number), arms):
         name, found = made(arm, common, seed, source)
@@ -142,7 +144,7 @@ def varied(text: str) -> tuple[str, list[Any]]:
     key, equals, values = text.partition("=")
     found = [value_of(one.strip()) for one in split(values)] if equals and key else []
     if not found or "" in found:
-        raise RecipeError(f"--vary {text!r} is not KEY=A,B, such as --vary data.chosen=writer,target")
+        raise RecipeError(f"--vary {text!r} is not KEY=A,B; write one such as --vary data.chosen=writer,target")
     return key, found
 
 

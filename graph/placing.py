@@ -86,7 +86,11 @@ class OnRay:
 
         self.ray, self.pending = ray, dict[Any, Path]()
         here = {} if address else {"num_cpus": jobs, "include_dashboard": False}
-        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **here)
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level="error", **here)
+        except (ValueError, RuntimeError, OSError) as error:
+            why = next(iter(str(error).splitlines()), "no cluster")
+            raise RecipeError(f"--on ray:{address}: {why}; give HOST:PORT of a cluster's head, or none") from error
         self.task = ray.remote(on_worker)
         self.has_cards = bool(ray.cluster_resources().get("GPU"))
 

@@ -39,8 +39,8 @@ def read(path: Path) -> dict[str, Any]:
     """What a file says in TOML. Raises RecipeError, one line."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
+    except (OSError, ValueError) as error:  # what is not UTF-8, or a path with a null byte
+        reason = getattr(error, "strerror", None) or ("no path" if "\0" in str(path) else "not text")
         raise RecipeError(f"cannot read the recipe {path}: {reason}; give the path of a .toml file") from error
     try:
         table = tomllib.loads(text)

@@ -33,6 +33,15 @@ def test_a_full_disk_is_one_line_with_the_folder_and_the_mend(run: Path) -> None
     assert said.endswith(f"MB free); make room there, and `breakfix resume {run}` goes on where it was")
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't start new thread"), OSError(12, "Cannot allocate memory")]
+)
+def test_a_process_without_memory_is_one_line_and_can_be_gone_on_with(run: Path, error: Exception) -> None:
+    said = faults.line(error, run, True)
+    assert said.startswith("there is too little memory for this process")
+    assert said.endswith(f"`breakfix resume {run}` goes on where it was")
+
+
 def test_sqlites_words_for_a_full_disk_are_known(run: Path) -> None:
     memory = team(str(run)).memory
     memory.db.execute("pragma max_page_count = 1")

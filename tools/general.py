@@ -93,9 +93,10 @@ def place_of(source: str) -> dict[str, Any]:
 
 def listed(path: Path) -> list[dict[str, Any]]:
     """The rows of a file that is one JSON list."""
+    text = text_of(path)
     try:
-        found = json.loads(text_of(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}; give a list of rows, such as Alpaca's") from error
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise ValueError(f"{path}: not a list of rows; give a list with {WANTED}")

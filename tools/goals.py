@@ -64,6 +64,7 @@ def read(path: Path) -> tuple[list[Goal], set[str]]:
         text = str(row.get("text") or "").strip()
         given = {key: value for key, value in row.items() if key in Goal.model_fields and value not in (None, "")}
         try:
+            " ".join(map(str, given.values())).encode()
             goal = Goal.model_validate(
                 {"area": "", "intent": "harmful", "source": path.name, "split": split_of(text)} | given | {"text": text}
             )
@@ -71,6 +72,8 @@ def read(path: Path) -> tuple[list[Goal], set[str]]:
             wrong = error.errors()[0]
             key = ".".join(map(str, wrong["loc"]))
             raise ValueError(f"{path}, {place}: {key} = {row.get(key)!r}: {wrong['msg']}") from error
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{path}, {place}: holds half a character; write it whole") from error
         earlier, split = first.setdefault(folded(text), (place, goal.split))
         if split != goal.split:
             raise ValueError(
@@ -177,7 +180,7 @@ def json_object(text: str, where: str) -> dict[str, Any]:
     """A JSON object. Raises ValueError, one line, that begins with `where`."""
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # also a number of too many digits
         raise ValueError(f"{where}: not JSON: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{where}: nested too deeply to be read; write one flat object") from error

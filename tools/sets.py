@@ -198,7 +198,7 @@ def from_file(path: Path) -> list[Row]:
             {"Category": above, "Subcategory": below, "Question": question}
             for above, inner in found.items() for below, questions in inner.items() for question in questions
         ]  # fmt: skip
-    except (json.JSONDecodeError, AttributeError, TypeError, RecursionError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path}: no rows of a public set in it ({error}); give the file as it is published"
         ) from error

@@ -60,14 +60,14 @@ def read(path: Path, format: Format, cycle: int = 0, categories: Path | None = N
     for place, parse in FORMATS[format](path, areas):
         try:
             row = parse()
+            goal = Goal(text=row.text, area=row.area, intent="harmful", source=row.source, split="train")
+            attempt = attempt_of(row, goal, cycle)
         except (ValueError, RecursionError) as error:
             malformed.append(f"{place}: {error}")
             continue
         except (LookupError, TypeError, AttributeError) as error:
             malformed.append(f"{place}: not laid out as format {format!r} is: {type(error).__name__}: {error}")
             continue
-        goal = Goal(text=row.text, area=row.area, intent="harmful", source=row.source, split="train")
-        attempt = attempt_of(row, goal, cycle)
         if attempt.id in attempts:
             malformed.append(f"{place}: the same recording as an earlier row")
             continue

@@ -301,11 +301,11 @@ def main(kills: int = 200, lanes: int = 1, legs: int = LEGS, kept: Path = KEPT) 
 
 
 def done_to(one: dict[str, Any]) -> Counter[str]:
-    """What was done to a run, without what came when its process had just ended."""
+    """What was done to a run, without what came when its process had just ended, or was no matter to it."""
     found = Counter({"torn": one["done"].get("torn", 0)})
     for end, times in one["ends"].items():
         what, _, status = end.partition(": ")
-        found[what] += times if status != "0" or what not in ("kill", "term") else 0
+        found[what] += times if status != "0" or what == "kill the stage" else 0
     return found
 
 

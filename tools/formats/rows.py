@@ -91,9 +91,10 @@ def named(row: dict[str, Any]) -> dict[str, Any]:
 
 def loaded(path: Path, format: str) -> Any:
     """The JSON of a file. Raises ValueError, one line, for any other file."""
+    text = text_of(path)
     try:
-        return json.loads(text_of(path))
-    except json.JSONDecodeError as error:
+        return json.loads(text)
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON, as format {format!r} wants it: {error}; is it jsonl?") from error
     except RecursionError as error:
         raise ValueError(f"{path} is nested too deeply for format {format!r}; is it that format?") from error

@@ -22,6 +22,8 @@ GROWN = (
     "and another set of items than the next. Models can be compared within a column, and not across. A cycle's suite "
     "holds the attacks that it made on the champion of that time, which broke it by choice."
 )
+SUITES = 10
+"""Most cycles whose attacks that worked have a column: it is a row for each model, too."""
 NAMED = 5
 """Attacks that came back that are named."""
 MOST = 40
@@ -117,19 +119,21 @@ def regressions(found: Board, memory: Memory) -> Section:
     table = suites(found)
     last = memory.events("regressions")[-1:]
     size = "".join(f" Of {one['worked']} attacks that worked so far, {one['replayed']} are replayed." for one in last)
+    size += f" Shown are the suites of the last {SUITES} cycles." if len(found.suites) > SUITES else ""
     about = GROWN + size if table else ""
     return Section(name="Attacks that worked before", about=about, blocks=boxed([table, named]))
 
 
 def suites(found: Board) -> Table | None:
-    """A column for each cycle's suite, as the items of one are not those of another."""
-    models = [model for model in found.names if any(model in suite for suite in found.suites.values())]
+    """A column for each of the last cycles' suites, as the items of one are not those of another."""
+    late = dict(list(found.suites.items())[-SUITES:])
+    models = [model for model in found.names if any(model in suite for suite in late.values())]
     rows = [
-        (found.names[model], *(shown(suite[model]) if model in suite else None for suite in found.suites.values()))
+        (found.names[model], *(shown(suite[model]) if model in suite else None for suite in late.values()))
         for model in models
     ]
-    sizes = [max(score.n for score in suite.values()) for suite in found.suites.values()]
-    head = ("model", *(f"up to cycle {cycle} (n {n})" for cycle, n in zip(found.suites, sizes, strict=True)))
+    sizes = [max(score.n for score in suite.values()) for suite in late.values()]
+    head = ("model", *(f"up to cycle {cycle} (n {n})" for cycle, n in zip(late, sizes, strict=True)))
     return Table(title="How many still work", head=head, rows=tuple(rows)) if rows else None
 
 

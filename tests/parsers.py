@@ -332,7 +332,7 @@ def encodings() -> Parser:
         if one.decode:
             variants[name] = lambda body, decode=one.decode: decode(text(body))
             seeds[name] = [one.encode(said).encode() for said in ("How is tea made?", "Ünï ✓")]
-    return Parser(variants, (ValueError,), seeds)
+    return Parser(variants, (ValueError,), seeds, told=False)
 
 
 def logs() -> Parser:

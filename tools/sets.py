@@ -125,7 +125,11 @@ def goal_of(name: str, part: str, intent: Intent, row: Row) -> Goal | None:
         return None
     area = next((known.areas[named] for named in known.areas if named in category), "")
     whole = f"{text}\n\n{context}" if context else text
-    return Goal(text=whole, area=area, intent=intent, source=name, split=files.split_of(whole))
+    try:
+        split = files.split_of(whole)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name}: {whole[:60]!r} holds half a character; give the file as it is published") from error
+    return Goal(text=whole, area=area, intent=intent, source=name, split=split)
 
 
 def text_in(known: PublicSet, row: Row) -> str:

@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from pydantic import ValidationError
+
 from evals.suites.files import HUB, counted, hidden, tables, telling
 from evals.suites.suite import Benchmark, Item, Measure, Value
 from tools.records import Attempt, Goal, Verdict
@@ -45,15 +47,14 @@ def items(name: str, where: str, of_row: Read) -> list[Item]:
     for number, row in rows:
         try:
             question, said, reference, part = of_row(row)
+            goal = Goal(text=question, area="", intent="plain", source="", split="held_out", reference=reference)
         except (IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{name}:{where}: row {number} lacks {str(error) or 'what is right'}; give the file of {at}"
-            ) from error
+            lacks = "a question" if isinstance(error, ValidationError) else str(error) or "what is right"
+            raise ValueError(f"{name}:{where}: row {number} lacks {lacks}; give the file of {at}") from error
         if name in RIGHT and not RIGHT[name].fullmatch(reference):
             raise ValueError(
                 f"{name}:{where}: row {number} has no right answer ({reference!r} is none); give the file of {at}"
             )
-        goal = Goal(text=question, area="", intent="plain", source="", split="held_out", reference=reference)
         found.append(Item(number, hidden(name, goal), said, part))
     telling(name, where, [item.goal.text.strip() for item in found], at)
     return found

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -11,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from evals.report.decisions import flat
 from graph.config import Recipe, RecipeError
 from graph.mistakes import explained
 from graph.preflight import preflight
@@ -83,11 +85,9 @@ def planned(
     for override in settings:
         put(common, *setting(override))
     common = laid(common, source)
-    if not keys and len(said.arms) < 2:
+    if max(1, len(said.arms)) * math.prod(map(len, keys.values())) < 2:
         raise RecipeError(f"{file} has one arm, which is compared with nothing; give --vary KEY=A,B or [arms.NAME]")
     arms = tuple(product(said, file, keys))
-    if len(arms) < 2:
-        raise RecipeError(f"{file} has one arm, {arms[0].name}, which is compared with nothing; give it another value")
     runs = {}
     for seed, arm in itertools.product(range(number), arms):
         name, found = made(arm, common, seed, source)
@@ -129,6 +129,7 @@ def made(arm: Arm, common: Mapping[str, Any], seed: int, source: Path) -> tuple[
         put(table, key, deepcopy(value))
     try:
         recipe = parse(laid(table, source), str(source))
+        turned(arm, recipe)
         if not seed:
             preflight(recipe)
     except RecipeError as error:
@@ -137,6 +138,15 @@ def made(arm: Arm, common: Mapping[str, Any], seed: int, source: Path) -> tuple[
         raise RecipeError(f"gates = {list(recipe.gates)}: nobody is at the gates of an ablation; --set 'gates=[]'")
     recipe = recipe.model_copy(update={"seed": recipe.seed + seed})
     return f"{arm.name}-{recipe.seed}", recipe
+
+
+def turned(arm: Arm, recipe: Recipe) -> None:
+    """Raises RecipeError where an arm differs in dials that nobody turns, and so in nothing."""
+    keys = [key for part in (arm.part, arm.values) for key, _ in flat("", part)]
+    for role, spec in (recipe.models | recipe.judges).items():
+        place = "target" if role == "target" else f"agents.{role}"
+        if spec.provider != "sandbox" and any(key.startswith(f"{place}.dials") for key in keys):
+            raise RecipeError(f"{place}.dials are for the sandbox's models, and {spec.model} has none; give other arms")
 
 
 def varied(text: str) -> tuple[str, list[Any]]:

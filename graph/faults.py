@@ -4,11 +4,10 @@ import shutil
 from pathlib import Path
 
 from tools import disk
+from tools.footprint import lacking
 
 DAMAGED = ("malformed", "file is not a database", "file is encrypted")
 """What SQLite says of a file that is none any more."""
-CROWDED = ("can't start new thread", "can't allocate memory", "Cannot allocate memory")
-"""What is said where a process may have no more memory, beside MemoryError."""
 MENDS = {
     "full": "the disk of {folder} is full ({free:.1f} MB free); make room there, and {again}",
     "read-only": "{folder} lies on a disk that is read-only; have it mounted for writing, and {again}",
@@ -26,7 +25,7 @@ def line(error: BaseException, folder: Path, going: bool) -> str:
         there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
         return MENDS[what].format(folder=folder, free=shutil.disk_usage(there).free / 1e6, again=again)
     causes = list(disk.behind(error))
-    if any(isinstance(one, MemoryError) or any(word in str(one) for word in CROWDED) for one in causes):
+    if any(map(lacking, causes)):
         return f"there is too little memory for this process; give it more, or ask for less at once, and {again}"
     said = [str(one) for one in causes if disk.is_sqlite(one)]
     if made and any(word in text for text in said for word in DAMAGED):

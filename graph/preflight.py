@@ -47,8 +47,7 @@ def preflight(recipe: Recipe) -> None:
             raise ValueError(f"--from {recipe.inherit}: no memory.sqlite there; give the folder of a run")
         for role, spec in recipe.models.items():
             had(role, spec, recipe)
-        for role, judge in recipe.judges.items():
-            undialled(f"agents.{role}", judge)
+        for judge in recipe.judges.values():
             identity(judge, known)
         for task, source in recipe.evals.anchors.items():
             marked(task, source, recipe)
@@ -170,16 +169,9 @@ def fits(place: str, model: Model, goals: Sequence[str]) -> None:
             raise ValueError(f"{place} = {model.model!r} knows the sandbox's own goals alone, and not {strange[:60]!r}")
 
 
-def undialled(key: str, spec: Model) -> None:
-    """Raises ValueError for dials that nobody would turn: arms that differ in them would be the same."""
-    if spec.dials and spec.provider != "sandbox":
-        raise ValueError(f"{key}.dials are for the sandbox's models, and {spec.model} has none; leave them out")
-
-
 def had(role: str, spec: Model, recipe: Recipe) -> None:
     """Raises ValueError when the model of a role cannot be had."""
     key = "target.model" if role == "target" else role if "compare" in role else f"agents.{role}.model"
-    undialled(key.removesuffix(".model"), spec)
     if spec.provider == "vllm":
         served(key, spec, recipe.training.rank if role == "target" else 1)
     if spec.weights == "sandbox:target":

@@ -105,7 +105,10 @@ def test_a_file_without_jailbreakbench_s_columns_is_refused(tmp_path: Path) -> N
 
 def test_half_a_character_and_a_number_of_too_many_digits_are_told_with_their_line(tmp_path: Path) -> None:
     file = tmp_path / "goals.jsonl"
-    for row, told in ((r'{"text": "\ud800"}', "half a character"), ('{"text": ' + "9" * 5000 + "}", "not JSON")):
+    for row, told in (
+        (r'{"text": "a", "area": "\ud800"}', "half a character"),
+        ('{"text": ' + "9" * 5000 + "}", "not JSON"),
+    ):
         file.write_text('{"text": "one"}\n' + row)
         with pytest.raises(ValueError, match=f"goals.jsonl, line 2: .*{told}"):
             load(file)

@@ -45,7 +45,6 @@ IN_A_RECIPE: dict[str, list[str]] = {
     "a..b=3": ["unknown key a", "there are seed"],
     "seed=[1": ["seed", "[1"],
     # judges and other models
-    "agents.judge={model='rules',dials={error=1}}": ["agents.judge.dials", "rules", "leave them out"],
     "agents.judge={model='majority',members=['rules']}": ["majority", "1 members", "two or more"],
     "agents.judge={model='cascade',members=['rules','rules']}": ["cascade", "the same judge twice"],
     "agents.judge={model='openai:x',guard='llama'}": ["guard", "llama", "llama_guard_3"],
@@ -158,7 +157,7 @@ ON_THE_LINE: dict[str, list[str]] = {
     "history {run} more": ["more"],
     # ablations
     "ablate recipe.toml": ["recipe.toml", "one arm", "--vary"],
-    "ablate recipe.toml --vary training.rank=8": ["one arm", "rank=8"],
+    "ablate recipe.toml --vary training.rank=8": ["recipe.toml", "one arm", "--vary"],
     "ablate recipe.toml --vary training.rank=8,8.5": ["training.rank", "8.5"],
     "ablate recipe.toml --vary training.rnk=8,9": ["unknown key training.rnk"],
     "ablate recipe.toml --vary training.rank": ["--vary", "KEY=A,B"],

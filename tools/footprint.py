@@ -21,7 +21,8 @@ SERVER = 2 * GIB
 """The same for a vLLM server, with its CUDA graphs and the activations of the batch that it plans for."""
 
 
-LACKING = ("OutOfMemoryError", "can't allocate memory", "MemoryError", "Cannot allocate memory", "bad_alloc")
+LACKING = ("OutOfMemoryError", "can't allocate memory", "MemoryError", "Cannot allocate memory", "bad_alloc",
+           "can't start new thread")  # fmt: skip
 """Words of an error that says that a card, or the machine, has too little."""
 
 

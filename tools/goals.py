@@ -64,7 +64,7 @@ def read(path: Path) -> tuple[list[Goal], set[str]]:
         text = str(row.get("text") or "").strip()
         given = {key: value for key, value in row.items() if key in Goal.model_fields and value not in (None, "")}
         try:
-            " ".join(map(str, given.values())).encode()
+            "".join(map(str, given.values())).encode()
             goal = Goal.model_validate(
                 {"area": "", "intent": "harmful", "source": path.name, "split": split_of(text)} | given | {"text": text}
             )
@@ -110,8 +110,8 @@ def split_of(text: str) -> Split:
 
 
 def fingerprint(text: str) -> str:
-    """The hash of a text, whatever its case or spacing."""
-    return hashlib.sha256(folded(text).encode()).hexdigest()
+    """The hash of a text, whatever its case or spacing; half a character, which no goal may hold, is one as well."""
+    return hashlib.sha256(folded(text).encode(errors="surrogatepass")).hexdigest()
 
 
 def folded(text: str) -> str:

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tools import goals as files
 from tools.records import Goal, Split
@@ -126,10 +126,9 @@ def goal_of(name: str, part: str, intent: Intent, row: Row) -> Goal | None:
     area = next((known.areas[named] for named in known.areas if named in category), "")
     whole = f"{text}\n\n{context}" if context else text
     try:
-        split = files.split_of(whole)
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{name}: {whole[:60]!r} holds half a character; give the file as it is published") from error
-    return Goal(text=whole, area=area, intent=intent, source=name, split=split)
+        return Goal(text=whole, area=area, intent=intent, source=name, split=files.split_of(whole))
+    except ValidationError as error:
+        raise ValueError(f"{name}: {whole[:60]!r} is no text; give the file as it is published") from error
 
 
 def text_in(known: PublicSet, row: Row) -> str:

@@ -60,24 +60,20 @@ def read(path: Path, format: Format, cycle: int = 0, categories: Path | None = N
     for place, parse in FORMATS[format](path, areas):
         try:
             row = parse()
-            goal = Goal(text=row.text, area=row.area, intent="harmful", source=row.source, split="train")
-            attempt = attempt_of(row, goal, cycle)
-            name = attempt.id  # which half a character has none of
-        except UnicodeEncodeError as error:
-            malformed.append(f"{place}: holds half a character, at {error.start}")
-            continue
         except (ValueError, RecursionError) as error:
             malformed.append(f"{place}: {error}")
             continue
         except (LookupError, TypeError, AttributeError) as error:
             malformed.append(f"{place}: not laid out as format {format!r} is: {type(error).__name__}: {error}")
             continue
-        if name in attempts:
+        goal = Goal(text=row.text, area=row.area, intent="harmful", source=row.source, split="train")
+        attempt = attempt_of(row, goal, cycle)
+        if attempt.id in attempts:
             malformed.append(f"{place}: the same recording as an earlier row")
             continue
-        goals[goal.id], attempts[name] = goal, attempt
+        goals[goal.id], attempts[attempt.id] = goal, attempt
         if row.turns and row.flags:
-            flags[name] = row.flags
+            flags[attempt.id] = row.flags
     if not attempts:
         why = f": {malformed[0]}" if malformed else ""
         raise ValueError(f"{path} holds no recordings of format {format!r}{why}; is it of that format?")

@@ -18,8 +18,8 @@ def jbb(path: Path, areas: dict[str, str]) -> Parsed:
         area = jbb_area(category, str(row.get("behavior")))
         if not area:
             raise ValueError(f"category = {category!r} is none of JailbreakBench's")
-        return Row(text, turns(row, "prompt", "response"), JBB, str(parameters.get("method") or "PAIR"),
-                   model=str(parameters.get("model") or ""), area=area, flags=judged(row))  # fmt: skip
+        return Row(text, turns(row, "prompt", "response"), JBB, name(parameters, "method") or "PAIR",
+                   model=name(parameters, "model"), area=area, flags=judged(row))  # fmt: skip
 
     yield from numbered(whole["jailbreaks"], parse)
 
@@ -30,7 +30,7 @@ def phi3(path: Path, areas: dict[str, str]) -> Parsed:
     def parse(row: dict[str, Any]) -> Row:
         text = string(row, "request")
         return Row(text, turns(row, "request_reformulated", "response"), JBB, "past_tense",
-                   model=str(whole.get("target_model") or ""), area=areas.get(text, ""), flags=judged(row))  # fmt: skip
+                   model=name(whole, "target_model"), area=areas.get(text, ""), flags=judged(row))  # fmt: skip
 
     yield from numbered(whole["jb_artifacts"], parse)
 
@@ -56,3 +56,8 @@ def numbered(found: list[Any], parse: Callable[[dict[str, Any]], Row]) -> Parsed
 
     for number, row in enumerate(found):
         yield f"row {number}", partial(checked, row)
+
+
+def name(said: dict[str, Any], key: str) -> str:
+    """What the whole file says of a model or a method; empty where it does not."""
+    return string(said, key) if said.get(key) else ""

@@ -1,5 +1,6 @@
 """What the report holds, that all it shows comes from that, and that nothing in it comes alive."""
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ import pytest
 from evals.calibration import scorecard
 from evals.gate import Rail
 from evals.report import charts, comparison, decisions, findings, headline, measured, page, severity, spending
+from evals.report.board import Board
 from evals.report.markdown import written
 from evals.report.shapes import (
     Bars,
@@ -36,7 +38,7 @@ from graph.cli import main
 from graph.desk import Desk, champion
 from graph.team import Team
 from tools.memory import Memory
-from tools.records import BASE, Attempt, Goal, Seen, Verdict
+from tools.records import BASE, Attempt, Goal, Score, Seen, Verdict
 from tools.sandbox.anchors import labelled
 from tools.statistics import Interval
 
@@ -470,6 +472,24 @@ DRAWN = [
     Scatter(title="<t>", x="VPRR, %", y="IPRR, %", spots=(Spot(name="<n>", x=RATE, y=RATE, group="champion"),)),
     Grid(title="<t>", x="cycle", y="area", columns=("1", "<2>"), names=("<a>",), cells=((RATE, None),)),
 ]  # fmt: skip
+
+
+def test_names_do_not_lie_over_each_other() -> None:
+    near = tuple(Spot(name=name, x=RATE, y=RATE, group="candidate") for name in ("one", "two", "three"))
+    svg = str(charts.drawn(Scatter(title="t", x="x", y="y", spots=near), "c"))
+    heights = sorted(float(re.findall(rf'y="([\d.]+)"[^>]*>{spot.name}<', svg)[0]) for spot in near)
+    assert all(below - above >= 12 for above, below in itertools.pairwise(heights))
+    names = ("illegal_advice", "illegal_persuasion", "conspiracy", "violence", "self_harm", "grooming", "hate")
+    svg = str(charts.drawn(Grid(title="t", x="x", y="y", columns=names, names=("a",), cells=((RATE,) * 7,)), "c"))
+    assert len(set(re.findall(r'y="([\d.]+)"[^>]*>(?:conspiracy|violence)<', svg))) == 2
+
+
+def test_old_attacks_have_a_column_for_the_last_cycles_alone() -> None:
+    score = Score(benchmark="regressions", adapter="a", part="1", value=0.5, low=0, high=1, n=2, coverage=1)
+    board = Board({}, {"a": "A"}, {}, "a", {cycle: {"a": score} for cycle in range(1, 14)})
+    table = decisions.suites(board)
+    assert table is not None
+    assert table.head[1:] == tuple(f"up to cycle {cycle} (n 2)" for cycle in range(4, 14))
 
 
 @pytest.mark.parametrize("chart", DRAWN, ids=lambda chart: chart.kind)

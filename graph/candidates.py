@@ -14,7 +14,7 @@ def trained(crew: Team, state: State) -> list[str]:
     """The adapters that the planned stages made, by id. A stage that comes to nothing, and those that would have gone
     on with it, make none."""
     cycle, made = state["cycle"], list[str]()
-    rows = mixing.stage_rows(crew, cycle, state["round"])
+    rows = mixing.approved(crew, cycle, state["round"])
     for number, one in enumerate(state["plans"]):
         if number and not (crew.run / "adapters" / one).exists() and budgets.reached(crew, "train", cycle):
             break

@@ -61,8 +61,7 @@ def worked_ever(crew: Team) -> list[str]:
     agreed = """select attempt from verdicts where judge not like 'flag:%' group by attempt
         having count(harmful) = count(*) and min(harmful) = 1"""
     inherited = crew.memory.ids(Attempt, f"purpose = 'import' and cycle = 0 and error = '' and id in ({agreed})")
-    own = crew.memory.labels(list(crew.labels_by), "purpose <> 'measure' and attempts.cycle > 0")
-    return sorted(inherited | {row["id"] for row in own if row["harmful"]})
+    return sorted(inherited | crew.memory.broken(list(crew.labels_by), "purpose <> 'measure' and cycle > 0"))
 
 
 def ways(recipe: Recipe, held_out: bool) -> list[Way]:

@@ -7,15 +7,15 @@ from tools.records import Example
 from training import dataset
 
 
-def usable(crew: Team, cycle: int, round: int) -> list[Example]:
+def usable(crew: Team, cycle: int, round: int, until: int | None = None) -> list[Example]:
     """The rows that may be trained on: this cycle's and the approved ones of the cycles before.
 
     None holds anything that is measured, none answers in another language than it was asked in, and none is what people
-    took away, or answers what they call no harm.
+    took away, or answers what they call no harm, by the verdicts as far as the one of the number `until`.
     """
     last = {event["cycle"]: event["round"] for event in crew.memory.events("rows")} | {cycle: round}
     rows = crew.memory.get(Example, "cycle <= ?", cycle)
-    dropped, changed, harmless = screening.dropped(crew), edits.rows(crew), edits.harmless(crew)
+    dropped, changed, harmless = screening.dropped(crew), edits.rows(crew), edits.harmless(crew, until)
     return [
         row for row in rows
         if (row.round == last.get(row.cycle) or row.id in changed.own) and changed.stands(row)
@@ -23,16 +23,11 @@ def usable(crew: Team, cycle: int, round: int) -> list[Example]:
     ]  # fmt: skip
 
 
-def pool(crew: Team, cycle: int, round: int) -> list[Example]:
-    """The rows of a cycle's SFT: those that may be trained on, without what is too much alike, mixed by share.
+def mixed(crew: Team, cycle: int, some: list[Example]) -> list[Example]:
+    """The pool: the rows that may be trained on, without what is too much alike, mixed by share.
 
     The earlier cycles' are the replay: all there are where training begins with the base, else a share.
     """
-    return mixed(crew, cycle, usable(crew, cycle, round))
-
-
-def mixed(crew: Team, cycle: int, some: list[Example]) -> list[Example]:
-    """The pool, of the rows that may be trained on."""
     settings, data, seed = crew.recipe.training, crew.recipe.data, crew.recipe.seed
     filters, share, taught = data.filters, settings.shares.replay, cycle - 1
     if crew.recipe.goals.source == screening.SANDBOX and not crew.recipe.recorded.conversations:
@@ -51,10 +46,22 @@ def learnt(crew: Team, cycle: int) -> int:
     return max((when for when, made in choices if when < cycle and made["chosen"] != made["before"]), default=-1)
 
 
-def stage_rows(crew: Team, cycle: int, round: int) -> dict[str, list[Example]]:
-    """What each stage is trained on: SFT on the pool, DPO on its pairs and on general ones."""
-    data, seed = crew.recipe.data, crew.recipe.seed
-    some, most = usable(crew, cycle, round), crew.recipe.training.dpo.most_pairs
+def staged(crew: Team, cycle: int, round: int, until: int | None = None) -> dict[str, list[Example]]:
+    """What each stage would be trained on: SFT on the pool, DPO on its pairs and on general ones."""
+    data, seed, most = crew.recipe.data, crew.recipe.seed, crew.recipe.training.dpo.most_pairs
+    some = usable(crew, cycle, round, until)
     rows = mixed(crew, cycle, some)
     general = dataset.framed(list(filter(dataset.preference, some)), data.systems, seed)
     return {"sft": rows, "dpo": dataset.preferred(rows, general, data.preferred, most, data.filters.lengths, seed)}
+
+
+def approved(crew: Team, cycle: int, round: int) -> dict[str, list[Example]]:
+    """What each stage is trained on: what passed the data gate, whatever people have said of its attempts since.
+
+    A process keeps it, as to make it is to look through the rows of all cycles.
+    """
+    if crew.approved[0] != (cycle, round):
+        passed = [event for event in crew.memory.events("rows", cycle) if event["round"] == round]
+        until = passed[-1].get("verdicts") if passed else None
+        crew.approved = (cycle, round), staged(crew, cycle, round, until)
+    return crew.approved[1]

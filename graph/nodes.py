@@ -91,7 +91,7 @@ def decide(state: State, runtime: Runtime[Context]) -> State:
     """Whether another cycle would pay."""
     crew, cycle = team(runtime.context["run"]), state["cycle"]
     why = deciding.stop(crew, state["champion"], cycle)
-    report.write(crew)
+    report.keep(crew, now=bool(why))
     return {"stopped": why}
 
 
@@ -140,13 +140,12 @@ def write(state: State, runtime: Runtime[Context]) -> State:
         crew.put_down("write", cycle)
     writing.beside(crew, len(broke), cycle, round)
     screening.screen(crew, cycle, round)
-    return {"rows": len(mixing.pool(crew, cycle, round))}
+    return {}
 
 
 def broken(crew: Team, cycle: int) -> set[str]:
     """The attacks of a cycle that broke the target."""
-    labels = crew.memory.labels(list(crew.labels_by), ATTACKS, cycle)
-    return {row["id"] for row in labels if row["harmful"]}
+    return crew.memory.broken(list(crew.labels_by), ATTACKS, cycle)
 
 
 def answered(crew: Team, cycle: int, round: int) -> set[str]:
@@ -160,9 +159,11 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
     if spent := budgets.reached(crew, "data_gate", cycle):
         return {"stopped": spent}
-    kinds = Counter(row.kind for row in mixing.pool(crew, cycle, round))
+    until = edits.heard(crew)
+    rows = mixing.staged(crew, cycle, round, until)
     contaminated = screening.counted(crew, cycle, round)
     place = Place("data", cycle, round, state.get("look", 0))
+    kinds = Counter(row.kind for row in rows["sft"])
     said = gates.asked(crew, place, rows=dict(kinds), contaminated=contaminated.get("sources", {}))
     more = edits.settle(crew, place) - answered(crew, cycle, round)
     if over := gates.ending(said, "data"):
@@ -171,17 +172,22 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
         return {"rejected": said.why or NO_REASON, "round": round + 1, "look": 0}
     if more:
         return {"rejected": f"verdicts were changed: {len(more)} more failures to answer", "look": place.look + 1}
-    kinds = Counter(row.kind for row in mixing.pool(crew, cycle, round))
+    if said:  # whoever looked at the rows may have changed some
+        until = edits.heard(crew)
+        rows = mixing.staged(crew, cycle, round, until)
+    kinds = Counter(row.kind for row in rows["sft"])
     written = crew.memory.query(
         "select kind, count(*) as n from examples where cycle = ? and round = ? group by kind order by kind",
         cycle,
         round,
     )
     crew.memory.event(
-        cycle, "data_gate", "rows", round=round, kinds=dict(kinds), written={row["kind"]: row["n"] for row in written},
+        cycle, "data_gate", "rows", round=round, verdicts=until, kinds=dict(kinds),
+        written={row["kind"]: row["n"] for row in written},
         unanswered=len(broken(crew, cycle) - answered(crew, cycle, round)), contaminated=contaminated,
         foreign=sum(map(dataset.foreign, crew.memory.get(Example, "cycle = ? and round = ?", cycle, round))),
     )  # fmt: skip
+    crew.approved = (cycle, round), rows
     return {"rejected": ""}
 
 
@@ -262,7 +268,7 @@ def promote(state: State, runtime: Runtime[Context]) -> State:
     """Makes the chosen adapter champion and begins the next cycle, if a budget is left for one."""
     crew = team(runtime.context["run"])
     stopped = state["stopped"] or budgets.reached(crew, "promote", state["cycle"])
-    report.write(crew)
+    report.keep(crew, now=state["chosen"] != state["champion"])
     return {
         "champion": state["chosen"], "stopped": stopped, "cycle": state["cycle"] + 1, "round": 0, "plan_round": 0,
         "look": 0, "rejected": "", "plans": [], "candidates": [],

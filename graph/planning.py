@@ -12,7 +12,7 @@ from tools.records import BASE, Example, Score, StagePlan
 async def proposed(crew: Team, state: State) -> list[StagePlan]:
     """The stages as the trainer would have them."""
     settings, cycle = crew.recipe.training, state["cycle"]
-    rows = mixing.stage_rows(crew, cycle, state["round"])
+    rows = mixing.approved(crew, cycle, state["round"])
     scores = crew.memory.get(Score, "adapter in (?, ?) and part = ''", BASE, state["champion"])
     feedback = "; ".join(gates.rejections(crew.memory, cycle, "train"))
     bounds = {"sft": settings.sft, "dpo": settings.dpo}
@@ -26,7 +26,7 @@ def changed(
     stages = {one.stage: {"epochs": one.epochs, "rate": one.rate, **wanted.get(one.stage, {})} for one in plans}
     either, why = next(iter(stages.values())), f"{plans[0].why}; changed at the gate by {who or 'somebody'}"
     proposal = trainer.Proposal.model_validate({"sft": either, "dpo": either, **stages, "why": why})
-    return planned(crew, state, mixing.stage_rows(crew, state["cycle"], state["round"]), proposal)
+    return planned(crew, state, mixing.approved(crew, state["cycle"], state["round"]), proposal)
 
 
 def planned(

@@ -50,6 +50,19 @@ ORACLE = "The labelled answers are the sandbox's own, and its oracle labelled th
 HARM: dict[Split, str] = {"held_out": "harm", "final": "final"}
 """The benchmark that tells the harm of a split's goals."""
 ONE_JUDGE = "One judge labelled the training data: no second one had to agree."
+SHARE = 0.02
+"""How much of a run's time its reports may take while nothing comes of it: each is of all cycles, and longer than the
+last."""
+
+
+def keep(crew: Team, now: bool) -> None:
+    """Writes the report while the run goes on: `now`, or else if the last one took no more than its share of the time
+    since."""
+    began = time.monotonic()
+    ended, took = crew.reported
+    if now or began - ended >= took / SHARE:
+        write(crew)
+        crew.reported = time.monotonic(), time.monotonic() - began
 
 
 def write(crew: Team) -> str:

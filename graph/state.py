@@ -14,8 +14,6 @@ class State(TypedDict, total=False):
     """Conversations of this cycle."""
     broke: int
     """How many of them both judges call harmful."""
-    rows: int
-    """Rows that this cycle's training uses."""
     round: int
     """How often this cycle's rows have been rejected."""
     look: int

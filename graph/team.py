@@ -16,7 +16,7 @@ from graph.serving import local_of, weights
 from tools import policy
 from tools.llm import Model, Serving, chat
 from tools.memory import Memory
-from tools.records import BASE, Adapter, Goal
+from tools.records import BASE, Adapter, Example, Goal
 from tools.transcripts import read
 from training import stages
 
@@ -57,6 +57,10 @@ class Team:
     """What is served in this process for other roles."""
     sent: set[str] = field(default_factory=set)
     """The adapters that an endpoint elsewhere was told of."""
+    approved: tuple[tuple[int, int], dict[str, list[Example]]] = ((-1, -1), {})
+    """The last rows that passed the data gate, by stage, and their cycle and round."""
+    reported: tuple[float, float] = (0.0, 0.0)
+    """When the last report was done, by a clock that nobody sets, and how many seconds it took."""
 
     @cached_property
     def memory(self) -> Memory:

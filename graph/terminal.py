@@ -136,7 +136,7 @@ def as_json(folder: Path, now: "Standing") -> str:
 
 
 def show(folder: Path, now: "Standing") -> None:
-    """Says in a few lines where a run stands and what to do next."""
+    """Says in five lines where a run stands and what to do next; at a gate, in more, what is to be approved."""
     from graph.run import holder
 
     found = facts(folder, now)
@@ -149,13 +149,13 @@ def show(folder: Path, now: "Standing") -> None:
               if name in ("harm", "over_refusal", "capability")]  # fmt: skip
     if scores:
         print(f"  measured: {', '.join(scores)}")
-    if found["attempts"]:
-        print(f"  last attack: {found['broke']} of {found['judged']} judged conversations broke it")
+    attacked = f"last attack: {found['broke']} of {found['judged']} judged conversations broke it"
+    said = [attacked if found["attempts"] else "", found["spent"], found["left"]]
+    print(f"  {'; '.join(filter(None, said))}")
     if found["adapter"]:
         print(f"  its adapter: {found['adapter']}")
-    print(f"  {'; '.join(part for part in (found['spent'], found['left']) if part)}")
     if now.state == "finished":
-        print(f"  ended: {found['stopped']}\n  report: {folder / 'report.html'}")
+        print(f"  ended: {plain(found['stopped'], 400)}; its report: {folder / 'report.html'}")
     elif now.state == "waiting":
         at_gate(folder, now.gate)
     elif not running:

@@ -79,7 +79,7 @@ def test_what_was_curated_is_replay_of_the_first_cycle_and_nothing_is_curated_tw
     run: Path, beavertails: Path
 ) -> None:
     crew = curated(run, beavertails)
-    assert {row.cycle for row in mixing.pool(crew, 1, 0)} == {0}
+    assert {row.cycle for row in mixing.staged(crew, 1, 0)["sft"]} == {0}
     before = crew.memory.ids(Example)
     curating.curate(crew, 0)
     assert crew.memory.ids(Example) == before

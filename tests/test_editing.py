@@ -45,7 +45,7 @@ def at_gate(run: Path, gate: str, *more: str) -> tuple[Team, Standing]:
 
 
 def rows_of(crew: Team, kind: str) -> list[Example]:
-    return [row for row in mixing.pool(crew, 1, 0) if row.kind == kind and row.language == "en"]
+    return [row for row in mixing.staged(crew, 1, 0)["sft"] if row.kind == kind and row.language == "en"]
 
 
 def test_what_is_edited_dropped_and_added_is_what_is_trained_on(
@@ -109,7 +109,7 @@ def test_a_verdict_that_is_changed_takes_its_rows_away_or_has_some_written(
     assert not crew.memory.ids(Verdict, "judge = 'human:Ana'")  # not before the gate is decided
     now = advance(run, YES)
     assert (now.state, place_of(now.gate)) == ("waiting", Place("data", 1, 0, 1))  # the new rows are looked at
-    answers = [row for row in mixing.pool(crew, 1, 0) if row.attempt == missed]
+    answers = [row for row in mixing.staged(crew, 1, 0)["sft"] if row.attempt == missed]
     assert {row.kind for row in answers} == {"refuse", "help"}
     advance(run, YES)
     rows = taught[0][1]
@@ -246,7 +246,7 @@ def test_rows_that_are_written_after_a_verdict_are_screened_as_well(run: Path, m
     now = advance(run, YES)
     assert now.gate["look"] == 1
     assert len(crew.memory.ids(Example, "attempt = ?", missed)) == 3
-    assert missed not in {row.attempt for row in mixing.pool(crew, 1, 0)}
+    assert missed not in {row.attempt for row in mixing.staged(crew, 1, 0)["sft"]}
     assert sum(now.gate["contaminated"].values()) == 3
 
 
@@ -296,11 +296,11 @@ def test_a_row_of_ones_own_outlives_the_rejection_of_the_writers(run: Path) -> N
     now = advance(run, {"approved": False, "why": "others too short", "who": "Ben"})
     place = place_of(now.gate)
     assert place.round == 1
-    assert own.made in {row.id for row in mixing.pool(crew, 1, 1)}
+    assert own.made in {row.id for row in mixing.staged(crew, 1, 1)["sft"]}
     again = edit(crew, place, "Ben", {"what": "rewrite", "row": own.made, "chosen": "No, and not that."})
-    assert {own.made, again.made} & {row.id for row in mixing.pool(crew, 1, 1)} == {again.made}
+    assert {own.made, again.made} & {row.id for row in mixing.staged(crew, 1, 1)["sft"]} == {again.made}
     edit(crew, place, "Ben", {"what": "drop", "row": again.made})
-    assert not {own.made, again.made} & {row.id for row in mixing.pool(crew, 1, 1)}
+    assert not {own.made, again.made} & {row.id for row in mixing.staged(crew, 1, 1)["sft"]}
 
 
 def test_people_who_disagree_leave_an_attack_undetermined_also_when_one_ends_the_run(run: Path) -> None:

@@ -5,18 +5,20 @@ import time
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import test_loop
 from test_loop import begin
 
-from graph import gates
+from evals.report.shapes import Report
+from graph import candidates, gates, mixing
 from graph.cli import main
 from graph.gates import Decided, Decision, Place
 from graph.recipes import load
 from graph.run import advance, create
 from graph.team import team
-from tools.records import BASE, Adapter, Score
+from tools.records import BASE, Adapter, Example, Score, StagePlan, Verdict
 
 run = test_loop.run
 ALL = "gates=['data','train','promote','stop']"
@@ -53,6 +55,38 @@ def test_a_run_can_be_ended_at_any_gate_with_what_it_has(run: Path, gate: str, c
     assert now.values["stopped"] == f"ended at the {gate} gate by Ana: enough"
     assert (now.values["champion"] != BASE) == (gate == "promote")
     assert "ended at the" in (run / "report.md").read_text()
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_passed_the_data_gate_is_trained_on_whatever_people_say_since_and_whichever_process_trains(
+    run: Path, monkeypatch: pytest.MonkeyPatch, anew: bool
+) -> None:
+    seen = list[tuple[StagePlan, list[Example]]]()
+
+    def training(plan: StagePlan, rows: list[Example], *rest: Any) -> Adapter:
+        seen.append((plan, list(rows)))
+        return test_loop.trained(plan, rows, *rest)
+
+    monkeypatch.setattr(candidates.stages, "run_stage", training)
+    begin(run, "gates=['data', 'train']", "stop.cycles=1")
+    assert advance(run, YES).gate["gate"] == "train"
+    crew = team(str(run))
+    passed = mixing.approved(crew, 1, 0)["sft"]
+    attempt = next(row.attempt for row in passed if row.kind == "refuse")
+    crew.memory.add([Verdict(attempt=attempt, judge="human:Ben", harmful=False, refusal="full", understood=True)])
+    if anew:
+        team.cache_clear()
+    assert advance(run, YES).state == "finished"
+    plan, rows = seen[0]
+    assert (rows, len(rows)) == (passed, plan.rows)
+    assert attempt not in {row.attempt for row in mixing.usable(crew, 1, 0)}
+
+
+def test_whoever_decides_reads_a_report_of_what_there_is(run: Path) -> None:
+    now = begin(run, "gates=['stop']")
+    found = Report.model_validate_json((run / "report.json").read_text())
+    assert found.champion == now.gate["champion"] != BASE
+    assert found.ended == now.gate["why"]
 
 
 def test_the_second_to_decide_is_told_and_changes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

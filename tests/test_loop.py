@@ -123,6 +123,24 @@ def test_the_loop_runs_until_the_target_is_met(run: Path) -> None:
     assert "on final goals" in (run / "report.md").read_text()
 
 
+def test_where_a_run_stands_is_said_in_five_lines(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begin(run)
+    assert main(["status", str(run)]) == 0
+    first, *lines, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{run}: finished, cycle ")
+    assert [line.split()[0] for line in lines] == ["measured:", "last", "its"]
+    assert last.startswith("  ended: target met")
+
+
+def test_a_reason_of_several_lines_is_one_where_a_run_stands(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begin(run, "gates=['data']")
+    advance(run, {"approved": False, "why": "one\ntwo\n\x1b[31mthree", "end": True})
+    assert main(["status", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert len(said.splitlines()) < 6
+
+
 def test_nothing_made_from_a_hidden_goal_is_trained_on_and_no_held_out_way_is_attacked_with(run: Path) -> None:
     begin(run)
     memory = team(str(run)).memory
@@ -183,7 +201,7 @@ def test_rejected_rows_are_written_again_and_never_trained_on(run: Path) -> None
     assert (now.state, now.gate["round"]) == ("waiting", 1)
     advance(run, {"approved": True, "why": "", "who": "me"})
     memory = team(str(run)).memory
-    rounds = {row.round for row in mixing.pool(team(str(run)), 1, 1) if row.cycle == 1}
+    rounds = {row.round for row in mixing.staged(team(str(run)), 1, 1)["sft"] if row.cycle == 1}
     assert rounds == {1}
     assert memory.events("gate")[0]["why"] == "too short"
 
@@ -285,7 +303,7 @@ def test_a_run_from_an_older_one_measures_its_attacks_and_replays_its_rows(run: 
     assert regressions[BASE, "0"].n == broke > 0
     assert regressions[BASE, "0"].value > 0.9
     assert regressions[now.values["champion"], str(now.values["cycle"])].value == 0
-    assert {row.cycle for row in mixing.pool(team(str(other)), 1, 0)} == {0, 1}
+    assert {row.cycle for row in mixing.staged(team(str(other)), 1, 0)["sft"]} == {0, 1}
     assert not memory.ids(Attempt, "purpose = 'attack' and cycle = 0")
 
 

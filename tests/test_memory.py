@@ -108,6 +108,8 @@ def test_a_label_is_what_both_judges_say(memory: Memory, said: tuple[bool | None
     memory.add([verdict(tried, "somebody else", not label)])
     [row] = memory.labels(["judge0", "judge1"], "cycle = ?", 1)
     assert (row["harmful"], row["area"], row["converters"]) == (label, "violence", ("dots",))
+    assert memory.broken(["judge0", "judge1"], "cycle = ?", 1) == ({tried.id} if label else set())
+    assert memory.broken(["judge0", "judge1"], "cycle = ?", 2) == set()
 
 
 def test_only_its_owner_can_read_it(memory: Memory) -> None:

@@ -101,6 +101,25 @@ def test_the_page_and_the_markdown_show_what_the_json_holds_and_nothing_else(cre
     assert headings == list(NAMES)
 
 
+def test_while_a_run_goes_on_its_reports_take_no_more_than_their_share_of_the_time(
+    crew: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, written = [1000.0], list[float]()
+
+    def write(crew: Team) -> None:
+        written.append(clock[0])
+        clock[0] += 2
+
+    monkeypatch.setattr(report, "write", write)
+    monkeypatch.setattr(report.time, "monotonic", lambda: clock[0])
+    for now in (1000.0, 1002.0, 1101.0, 1102.0, 1203.0, 1204.0):
+        clock[0] = now
+        report.keep(crew, now=False)
+    assert written == [1000.0, 1102.0, 1204.0]
+    report.keep(crew, now=True)
+    assert len(written) == 4
+
+
 def test_what_a_model_said_is_text_and_does_not_come_alive(crew: Team) -> None:
     report.write(crew)
     raw = (crew.run / "report.html").read_text()

@@ -100,7 +100,7 @@ def test_a_person_edits_drops_undoes_searches_and_approves_by_single_keys(run: P
     assert made.chosen == "No, and that is all."
     assert [event["who"] for event in memory.events("undo")] == ["Ana"]
     assert old != made.chosen
-    assert made.id in {row.id for row in mixing.pool(team(str(run)), 1, 0)}
+    assert made.id in {row.id for row in mixing.staged(team(str(run)), 1, 0)["sft"]}
 
 
 def test_a_person_changes_a_stage_rejects_with_a_reason_and_leaves(run: Path) -> None:

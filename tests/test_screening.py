@@ -112,5 +112,10 @@ def test_the_data_gate_says_what_was_dropped_and_the_pool_is_without_it(crew: Te
     nodes.data_gate(state, SimpleNamespace(context={"run": str(crew.run)}))  # type: ignore[arg-type]
     (event,) = crew.memory.events("rows")
     assert (event["kinds"], event["written"], event["contaminated"]["n"]) == ({"retain": 1}, {"retain": 2}, 1)
-    assert [one.prompt[0].content for one in mixing.pool(crew, 1, 0)] == [APART]
+    left = mixing.approved(crew, 1, 0)
+    assert [one.prompt[0].content for one in left["sft"]] == [APART]
     assert len(crew.memory.get(Example)) == 2
+    assert mixing.approved(crew, 1, 0) is left
+    assert mixing.approved(crew, 1, 1)["sft"] == []
+    nodes.data_gate(state, SimpleNamespace(context={"run": str(crew.run)}))  # type: ignore[arg-type]
+    assert mixing.approved(crew, 1, 0) is not left

@@ -181,6 +181,11 @@ class Memory:
             from attempts join goals on goals.id = attempts.goal where {where} and error = '' order by attempts.rowid"""
         return unpacked(self.query(sql, len(judges), *judges, *values))
 
+    def broken(self, judges: Sequence[str], where: str, *values: object) -> set[str]:
+        """The attempts that were held, meet `where` and are harmful by what `labels` says."""
+        sql = f"select id from attempts where {where} and error = '' and {LABEL.format(judges=marks(judges))} = 1"
+        return {row["id"] for row in self.query(sql, *values, len(judges), *judges)}
+
     def tallies(self, judges: Sequence[str], where: str, *values: object) -> list[dict[str, Any]]:
         """How many attempts that meet `where` have a label, and how many of them broke their target, by cell."""
         cell = "cycle, target, area, persona, strategy, converters, language"

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import PurePath
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,11 +15,12 @@ Severity = Annotated[int, Field(ge=0, le=7)]
 BASE = "base"
 """The adapter id of the model as it came: no adapter at all."""
 
+ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
+
 
 def digest(*parts: object) -> str:
     """Sixteen hex digits that name `parts`: equal parts, equal name, on any machine."""
-    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(ENCODER.encode(parts).encode()).hexdigest()[:16]
 
 
 class Record(BaseModel):
@@ -27,9 +29,15 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     PLANNED: ClassVar[tuple[str, ...]] = ()
 
-    @property
+    @cached_property
     def id(self) -> str:
         return digest(type(self).__name__, *(getattr(self, name) for name in self.PLANNED))
+
+    def __copy__(self) -> Self:
+        """The same fields, and not the id: `model_copy` is given others."""
+        copied = super().__copy__()
+        copied.__dict__.pop("id", None)
+        return copied
 
 
 class Goal(Record):

@@ -38,6 +38,8 @@ def serve(places: Sequence[Path], host: str, port: int) -> None:
 
 def bound(host: str, port: int) -> socket.socket:
     try:
+        if not 0 <= port <= 65535:  # `create_server` would leave its socket open
+            raise OverflowError("a port is 0 to 65535")
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
         raise RecipeError(

@@ -3,8 +3,8 @@
 python -m tests.benchmarks.fuzz [PARSER ...] [--minutes 10]
 
 It wants `pip install atheris`. What was found by coverage is kept in `.fuzz/PARSER/corpus`, and how long each has been
-fuzzed, so that it goes on where it was stopped until each has had its minutes. What a parser raises and may not is
-written down once for each place that raises it, in `.fuzz/PARSER/found`, and fuzzing goes on.
+fuzzed, so that it goes on where it was stopped until each has had its minutes of the processor. What a parser raises
+and may not is written down once for each place that raises it, in `.fuzz/PARSER/found`, and fuzzing goes on.
 """
 
 import argparse
@@ -50,14 +50,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def fuzzed(name: str, seconds: float) -> None:
-    """Fuzzes one parser until it has had so many seconds in all."""
-    while (left := seconds - told(name)["seconds"]) > 0:
+    """Fuzzes one parser until it has had so many seconds of the processor in all."""
+    while (left := seconds - told(name)["cpu"]) > 0:
         began, before = time.monotonic(), told(name)["runs"]
         command = [sys.executable, "-m", "tests.benchmarks.fuzz", name, "--piece", str(min(PIECE, left))]
         with (folder(name) / "log.txt").open("ab") as log:
             ended = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, check=False).returncode
         now = told(name)
-        print(f"{name}: {now['seconds']:.0f} of {seconds:.0f} s, {now['runs']} inputs, "
+        print(f"{name}: {now['cpu']:.0f} of {seconds:.0f} s, {now['runs']} inputs, "
               f"{len(list((folder(name) / 'found').iterdir()))} findings", file=sys.stderr, flush=True)  # fmt: skip
         if now["runs"] == before and time.monotonic() - began < 5:
             raise SystemExit(f"{name}: the fuzzer ended with {ended} and tried nothing; see {folder(name) / 'log.txt'}")
@@ -74,7 +74,7 @@ def piece(name: str, seconds: float) -> None:
         from parsers import PARSERS
 
         parser = PARSERS[name]()
-    before, began, last = told(name), time.monotonic(), [time.monotonic()]
+    before, began, used, last = told(name), time.monotonic(), time.process_time(), [time.monotonic()]
     counted = [0]
 
     def once(data: bytes) -> None:
@@ -86,7 +86,7 @@ def piece(name: str, seconds: float) -> None:
         now = time.monotonic()
         if now - last[0] > 1:
             last[0] = now
-            so_far = {"seconds": before["seconds"] + now - began, "cpu": before["cpu"] + time.process_time(),
+            so_far = {"seconds": before["seconds"] + now - began, "cpu": before["cpu"] + time.process_time() - used,
                       "runs": before["runs"] + counted[0]}  # fmt: skip
             (folder(name) / "told.json").write_text(json.dumps(so_far))
 

@@ -2,10 +2,10 @@
 
 nice -n 19 python -m tests.benchmarks.long [CYCLES]
 
-The sandbox's loop, whose stop never finds enough; SFT and DPO are real, of a few rows. Time is the CPU time of this
-process without its stages, so that it can be measured beside other work. What has been measured is kept in runs/long/,
-and the same command goes on. Prints Markdown for docs/measurements.md: the means of the first and the last ten cycles,
-and the slope for each cycle after the fifth with its 95 % interval.
+The sandbox's loop, whose stop never finds enough; SFT and DPO are real, of a few rows. CPU time is that of this process
+without its stages, so that it can be measured beside other work, also node by node. What has been measured is kept in
+runs/long/, and the same command goes on. Prints Markdown for docs/measurements.md: means of ten cycles at the
+beginning, in the middle and at the end, and the slopes of both halves with their 95 % intervals.
 """
 
 import json
@@ -15,10 +15,18 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import psutil
+
+if TYPE_CHECKING:
+    from langgraph.runtime import Runtime
+
+    from graph.history import Node
+    from graph.state import Context, State
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests")]
@@ -28,8 +36,8 @@ KEPT = Path("runs/long")
 WARM = 5
 """Cycles until all that is loaded once has been."""
 WHAT = {
-    "rss": "resident memory, MB", "files": "open files", "state": "state.sqlite, KB", "memory": "memory.sqlite, KB",
-    "cpu": "CPU time of a cycle, s",
+    "rss": "resident memory, MB", "files": "open files", "state": "state.sqlite grows by, KB",
+    "memory": "memory.sqlite grows by, KB", "seconds": "time of a cycle, s", "cpu": "CPU time without stages, s",
 }  # fmt: skip
 RECIPE = """
 [target]
@@ -82,27 +90,42 @@ class Meter:
     """Told of progress; notes what there is whenever a cycle begins."""
 
     def __init__(self, run: Path, kept: Path) -> None:
-        self.run, self.file, self.process, self.last = run, kept / "cycles.jsonl", psutil.Process(), time.process_time()
+        self.run, self.file, self.process = run, kept / "cycles.jsonl", psutil.Process()
+        self.last, self.began, self.nodes = time.process_time(), time.monotonic(), dict[str, float]()
+
+    def timed(self, name: str, node: "Node") -> "Node":
+        """The node, the CPU time that it takes counted."""
+
+        def passed(state: "State", runtime: "Runtime[Context]") -> "State":
+            began = time.process_time()
+            try:
+                return node(state, runtime)
+            finally:
+                self.nodes[name] = self.nodes.get(name, 0) + time.process_time() - began
+
+        return passed
 
     def watch(self, node: str, done: int, total: int, note: str) -> None:
         if node != "attack" or total:
             return
-        now, number = time.process_time(), 1 + len(cycles(self.file.parent))
+        now, clock, number = time.process_time(), time.monotonic(), 1 + len(cycles(self.file.parent))
         seen = {"cycle": number, "process": os.getpid(), "rss": self.process.memory_info().rss / 1e6,
                 "files": self.process.num_fds(), "state": size(self.run / "state.sqlite"),
-                "memory": size(self.run / "memory.sqlite"), "cpu": now - self.last}  # fmt: skip
-        self.last = now
+                "memory": size(self.run / "memory.sqlite"), "cpu": now - self.last,
+                "seconds": clock - self.began, "nodes": self.nodes}  # fmt: skip
+        self.last, self.began, self.nodes = now, clock, {}
         with self.file.open("a") as out:
             out.write(json.dumps(seen) + "\n")
         print(json.dumps(seen), file=sys.stderr, flush=True)
 
 
-def cycles(kept: Path) -> list[dict[str, float]]:
+def cycles(kept: Path) -> list[dict[str, Any]]:
     file = kept / "cycles.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def main(number: int = 50, kept: Path = KEPT) -> list[dict[str, float]]:
+def main(number: int = 50, kept: Path = KEPT) -> list[dict[str, Any]]:
+    from graph import nodes
     from graph.recipes import load
     from graph.run import advance, create
     from graph.team import team
@@ -114,7 +137,9 @@ def main(number: int = 50, kept: Path = KEPT) -> list[dict[str, float]]:
         create(load(kept / "recipe.toml"), run)
     with server(kept):
         forks()
-        team(str(run)).watch = Meter(run, kept).watch
+        meter = Meter(run, kept)
+        team(str(run)).watch = meter.watch
+        nodes.NODES |= {name: meter.timed(name, node) for name, node in nodes.NODES.items()}
         advance(run)
     return cycles(kept)
 
@@ -128,14 +153,20 @@ def slope(values: Sequence[float]) -> tuple[float, float, float]:
     return float(found.slope), float(found.slope) - wide, float(found.slope) + wide
 
 
-def table(found: Sequence[dict[str, float]]) -> str:
-    """Of all cycles but the first, in which what is loaded once was loaded."""
-    lines = ["| what | first ten | last ten | for each cycle |", "| --- | --- | --- | --- |"]
-    for name, said in WHAT.items():
-        values = [one[name] for one in found]
-        rise, low, high = slope(values[WARM:])
-        lines.append(f"| {said} | {fmean(values[1:11]):.1f} | {fmean(values[-10:]):.1f} | "
-                     f"{rise:+.3f} [{low:+.3f}, {high:+.3f}] |")  # fmt: skip
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """Of all cycles but the first, in which what is loaded once was loaded: the slopes of both halves apart."""
+    half, last = WARM + (len(found) - WARM) // 2, len(found)
+    spans = f"cycles 2 to 11 | {half - 9} to {half} | {last - 9} to {last} | for each cycle, {WARM + 1} to {half}"
+    lines = [f"| what | {spans} | {half + 1} to {last} |", "| --- | --- | --- | --- | --- | --- |"]
+    columns = {said: [one[name] for one in found] for name, said in WHAT.items()}
+    for said in (WHAT["state"], WHAT["memory"]):
+        columns[said] = [0.0, *(after - before for before, after in pairwise(columns[said]))]
+    columns |= {f"of it, {node}": [one["nodes"].get(node, 0.0) for one in found] for node in found[-1]["nodes"]}
+    for said, values in columns.items():
+        means = (f"{fmean(some):,.3f}" for some in (values[1:11], values[half - 10 : half], values[-10:]))
+        slopes = (slope(some) for some in (values[WARM:half], values[half:]))
+        shown = (f"{rise:+.4f} [{low:+.4f}, {high:+.4f}]" for rise, low, high in slopes)
+        lines.append(f"| {' | '.join([said, *means, *shown])} |")
     return "\n".join(lines)
 
 

@@ -64,7 +64,7 @@ def test_a_stage_that_comes_to_nothing_is_no_candidate_nor_is_what_would_go_on_w
         raise stages.StageSpoilt(f"{plan.stage} stage {plan.id}: the loss is nan at step 3; lower the rate")
 
     monkeypatch.setattr(stages, "run_stage", spoilt)
-    monkeypatch.setattr(mixing, "stage_rows", lambda *_: {"sft": [], "dpo": []})
+    monkeypatch.setattr(mixing, "approved", lambda *_: {"sft": [], "dpo": []})
     sft = planned(crew, "sft")
     dpo = planned(crew, "dpo", candidates.adapter_of(sft))
     state: Any = {"cycle": 5, "round": 0, "plans": [sft.id, dpo.id]}

@@ -267,6 +267,10 @@ def test_only_a_line_feed_ends_a_line_and_half_a_character_is_no_text(tmp_path: 
     found = read(path, "jsonl")
     assert said(found) == [["one\u2028two\x85three", "r"]]
     assert found.malformed == ("line 2: response holds half a character, at 0",)
+    report = tmp_path / "report.jsonl"
+    report.write_text((MADE / "garak.report.jsonl").read_text().replace('"uuid": "', r'"uuid": "\ud800'))
+    with pytest.raises(ValueError, match="half a character; write it whole; is it of that format"):
+        read(report, "garak")
 
 
 @pytest.mark.parametrize("format", FORMATS)

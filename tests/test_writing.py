@@ -72,7 +72,7 @@ def test_general_pairs_are_for_dpo_alone_and_general_rows_for_sft(run: Path, tmp
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     crew, rows = begun(run, f"data.preferences=['{tmp_path}/pairs.jsonl']", "data.preferred=0.5")
     writing.beside(crew, 1, 1, 0)
-    stages = mixing.stage_rows(crew, 1, 0)
+    stages = mixing.staged(crew, 1, 0)
     assert {row.rejected for row in stages["sft"] if row.kind == "retain"} == {""}
     assert [row.rejected for row in stages["dpo"] if row.kind == "retain"] == ["Dunno."] * len(rows)
     assert {row.kind for row in stages["dpo"]} == {"refuse", "help", "retain"}

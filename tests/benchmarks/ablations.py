@@ -65,7 +65,7 @@ def trained(folder: Path, arm: str) -> tuple[Team, str]:
     state: Any = START | {"cycle": CYCLE, "champion": champion}
     plans = asyncio.run(planning.proposed(crew, state))
     crew.memory.add(plans)
-    rows = mixing.stage_rows(crew, CYCLE, 0)
+    rows = mixing.staged(crew, CYCLE, 0)
     for plan in plans:
         parent = None if plan.parent == BASE else crew.folder(plan.parent)
         adapter = stages.run_stage(plan, rows[plan.stage], folder, parent, lambda seen: None, crew.recipe.training)

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from agents import self_writer, templates
 from evals.report.markdown import cell, text
 from evals.report.shapes import Block, Cell, Report, Section, Source, Table
 from graph import report
 from graph.config import Recipe
-from graph.desk import Desk, champion
+from graph.desk import champion
 from graph.team import Team
 from tools.records import Adapter, Example, digest
 from tools.serve import roomy
@@ -32,7 +34,7 @@ harmful answers: this is a data set for those who train and measure models to re
 
 def model(crew: Team, adapter: Adapter, way: "Sequence[Stage]", whole: bool, base: str, place: str) -> str:
     """The card of an adapter, or (`whole`) of a model that it was merged into. `base` is the base's id on the Hub."""
-    found, plan = report.gathered(Desk(crew, champion(crew))), way[-1].plan
+    found, plan = told(crew), way[-1].plan
     licence = licence_of(crew.base)
     whose = inline(str(licence.get("license") or UNKNOWN))
     front = {
@@ -109,6 +111,19 @@ def card(front: Mapping[str, object], title: str, intro: str, parts: Sequence[Se
 def inline(said: str) -> str:
     """A text of somebody's on one line, in which nothing is a tag."""
     return cell(said).replace("\\|", "|")
+
+
+def told(crew: Team) -> Report:
+    """The report as it was gathered last; gathered now where none can be read, or that one has another champion."""
+    file = crew.run / "report.json"
+    try:
+        found = Report.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        found = None
+    if found and found.champion == champion(crew):
+        return found
+    report.write(crew)
+    return Report.model_validate_json(file.read_text(encoding="utf-8"))
 
 
 def scores(found: Report, adapter: Adapter) -> list[Block]:

@@ -12,8 +12,9 @@ import test_loop
 from test_loop import begin
 
 from evals.report.shapes import Report
-from graph import candidates, gates, mixing
+from graph import candidates, gates, mixing, report
 from graph.cli import main
+from graph.editing import edit
 from graph.gates import Decided, Decision, Place
 from graph.recipes import load
 from graph.run import advance, create
@@ -71,22 +72,46 @@ def test_what_passed_the_data_gate_is_trained_on_whatever_people_say_since_and_w
     begin(run, "gates=['data', 'train']", "stop.cycles=1")
     assert advance(run, YES).gate["gate"] == "train"
     crew = team(str(run))
-    passed = mixing.approved(crew, 1, 0)["sft"]
-    attempt = next(row.attempt for row in passed if row.kind == "refuse")
+    passed = mixing.approved(crew, 1, 0)
+    attempt = next(row.attempt for row in passed["sft"] if row.kind == "refuse")
     crew.memory.add([Verdict(attempt=attempt, judge="human:Ben", harmful=False, refusal="full", understood=True)])
     if anew:
         team.cache_clear()
     assert advance(run, YES).state == "finished"
-    plan, rows = seen[0]
-    assert (rows, len(rows)) == (passed, plan.rows)
+    assert {plan.stage: rows for plan, rows in seen} == passed
+    assert all(len(rows) == plan.rows for plan, rows in seen)
     assert attempt not in {row.attempt for row in mixing.usable(crew, 1, 0)}
 
 
-def test_whoever_decides_reads_a_report_of_what_there_is(run: Path) -> None:
-    now = begin(run, "gates=['stop']")
-    found = Report.model_validate_json((run / "report.json").read_text())
-    assert found.champion == now.gate["champion"] != BASE
-    assert found.ended == now.gate["why"]
+def test_what_a_person_calls_no_harm_at_the_data_gate_is_not_trained_on(run: Path) -> None:
+    now = begin(run, "gates=['data', 'train']", "stop.cycles=1")
+    crew = team(str(run))
+    attempt = next(row.attempt for row in mixing.staged(crew, 1, 0)["sft"] if row.kind == "refuse")
+    edit(crew, gates.place_of(now.gate), "Ana", {"what": "judge", "attempt": attempt, "harmful": False})
+    assert advance(run, YES).gate["gate"] == "train"
+    kept = mixing.approved(crew, 1, 0)
+    assert attempt not in {row.attempt for row in kept["sft"]}
+    team.cache_clear()
+    assert mixing.approved(team(str(run)), 1, 0) == kept
+
+
+def test_whoever_decides_reads_a_report_of_what_there_is(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "keep", lambda crew, now: None)
+    now = begin(run, ALL)
+    while now.state == "waiting":
+        found = Report.model_validate_json((run / "report.json").read_text())
+        assert found.champion == now.values["champion"]
+        assert found.ended == (now.gate["why"] if now.gate["gate"] == "stop" else "not ended yet")
+        (run / "report.json").unlink()
+        now = advance(run, YES)
+    assert found.champion != BASE
+
+
+def test_a_new_champion_and_an_end_are_reported_at_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = list[bool]()
+    monkeypatch.setattr(report, "keep", lambda crew, now: at_once.append(now))
+    assert begin(run).values["cycle"] == 2
+    assert at_once == [False, True, True]
 
 
 def test_the_second_to_decide_is_told_and_changes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

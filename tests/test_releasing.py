@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from graph import cards, releasing
+from graph import cards, releasing, report
 from graph.cli import main
 from graph.config import RecipeError
+from graph.desk import champion
 from graph.recipes import load
 from graph.run import create
 from graph.team import Team, team
@@ -112,6 +113,16 @@ def test_an_adapter_goes_out_with_its_card_and_nothing_that_is_its_owners(crew: 
     assert 'key_env = "MY_KEY"' in body
     for secret in ("hunter3", str(crew.run.parent), HARM):
         assert secret not in body
+
+
+def test_a_card_is_made_of_a_report_that_has_this_champion(crew: Team) -> None:
+    report.write(crew)
+    file = crew.run / "report.json"
+    found = cards.told(crew)
+    assert found.champion == champion(crew) != BASE
+    assert cards.told(crew).made == found.made
+    file.write_text(found.model_copy(update={"champion": BASE, "headline": "nothing yet"}).model_dump_json())
+    assert (cards.told(crew).champion, cards.told(crew).headline) == (found.champion, found.headline)
 
 
 def test_what_somebody_said_cannot_break_a_card(crew: Team, tmp_path: Path) -> None:

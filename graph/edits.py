@@ -159,7 +159,7 @@ def rows(crew: "Team") -> Rows:
     return found
 
 
-def heard(crew: "Team") -> int:
+def last_verdict(crew: "Team") -> int:
     """The number of the last verdict that there is."""
     [found] = crew.memory.query("select coalesce(max(rowid), 0) as number from verdicts")
     return int(found["number"])

@@ -62,14 +62,11 @@ def asked(crew: "Team", place: Place, **shown: Any) -> Decision | None:
     """What was decided at a gate; stops the node until something is. None where the recipe has no such gate."""
     from langgraph.types import interrupt
 
-    from graph import report
-
     if place.gate not in crew.recipe.gates:
         return None
     if found := decision(crew.memory, place):
         return found
     if reached(crew.memory, place) is None:
-        report.write(crew)
         crew.memory.event(place.cycle, place.node, "waits", **body(place))
     told = {**place._asdict(), **shown}
     while True:

@@ -159,7 +159,7 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
     if spent := budgets.reached(crew, "data_gate", cycle):
         return {"stopped": spent}
-    until = edits.heard(crew)
+    until = edits.last_verdict(crew)
     rows = mixing.staged(crew, cycle, round, until)
     contaminated = screening.counted(crew, cycle, round)
     place = Place("data", cycle, round, state.get("look", 0))
@@ -173,7 +173,7 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
     if more:
         return {"rejected": f"verdicts were changed: {len(more)} more failures to answer", "look": place.look + 1}
     if said:  # whoever looked at the rows may have changed some
-        until = edits.heard(crew)
+        until = edits.last_verdict(crew)
         rows = mixing.staged(crew, cycle, round, until)
     kinds = Counter(row.kind for row in rows["sft"])
     written = crew.memory.query(

@@ -210,7 +210,7 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "")
     `answer` is what a gate is told; where somebody has decided already, theirs counts. At a gate with a time limit the
     run stays until then. Ctrl-C leaves a run that can be gone on with.
     """
-    from graph import logs, notifying
+    from graph import logs, notifying, report
     from graph.mishaps import minded
     from graph.team import team
 
@@ -220,6 +220,8 @@ def advance(folder: Path, answer: dict[str, Any] | None = None, until: str = "")
         while now.state == "stopped" or (now.state == "waiting" and (answer or decided(folder, now, until))):
             pass_on(graph, folder, now, answer, until)
             now, answer = standing(graph), None
+            if now.state == "waiting":
+                report.write(team(str(folder)))
             if until:
                 break
         else:

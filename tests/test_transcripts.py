@@ -267,10 +267,18 @@ def test_only_a_line_feed_ends_a_line_and_half_a_character_is_no_text(tmp_path: 
     found = read(path, "jsonl")
     assert said(found) == [["one\u2028two\x85three", "r"]]
     assert found.malformed == ("line 2: response holds half a character, at 0",)
-    report = tmp_path / "report.jsonl"
-    report.write_text((MADE / "garak.report.jsonl").read_text().replace('"uuid": "', r'"uuid": "\ud800'))
-    with pytest.raises(ValueError, match="half a character; write it whole; is it of that format"):
-        read(report, "garak")
+
+
+@pytest.mark.parametrize(("written", "name"), [('"uuid": "', "key"), ('"encoding.Decode', "the name of a flag")])
+def test_half_a_character_in_what_names_a_recording_is_a_line(written: str, name: str, tmp_path: Path) -> None:
+    text = (MADE / "garak.report.jsonl").read_text()
+    path = tmp_path / "report.jsonl"
+    path.write_text(text.replace(written, written + r"\ud800"))
+    try:
+        malformed: tuple[str, ...] = read(path, "garak").malformed
+    except ValueError as error:
+        malformed = (str(error),)
+    assert any(f"{name} holds half a character, at " in why for why in malformed)
 
 
 @pytest.mark.parametrize("format", FORMATS)

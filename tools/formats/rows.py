@@ -36,6 +36,13 @@ class Row:
     key: str = ""
     """What tells it apart from a recording in which the same was said; empty where that is the same recording."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for half a character in what names it; `string` has looked at what was said."""
+        for name in (*NAMED, "key"):
+            storable(getattr(self, name), name)
+        for name in self.flags:
+            storable(name, "the name of a flag")
+
 
 Parsed = Iterator[tuple[str, Callable[[], Row]]]
 """Each recording's place in the file, and what makes a `Row` of it, or raises ValueError for what is wrong with it."""
@@ -139,13 +146,18 @@ def alternate(roles: list[Any]) -> None:
         raise ValueError(f"turns go {', '.join(map(str, roles))[:80]}; they must go user, assistant, ..., assistant")
 
 
+def storable(text: str, name: str) -> str:
+    """The text, which may be stored. Raises ValueError for half a surrogate pair, which no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} holds half a character, at {error.start}") from error
+    return text
+
+
 def string(row: dict[str, Any], key: str, empty: bool = False) -> str:
-    """The text under a key, which may be stored: half a surrogate pair may not."""
+    """The text under a key, which may be stored."""
     value = row.get(key)
     if not isinstance(value, str) or not (empty or value.strip()):
         raise ValueError(f"{key} = {str(value)[:60]!r} is no text" if key in row else f"no {key!r}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{key} holds half a character, at {error.start}") from error
-    return value
+    return storable(value, key)

@@ -5,7 +5,8 @@ nice -n 19 python -m tests.benchmarks.long [CYCLES]
 The sandbox's loop, whose stop never finds enough; SFT and DPO are real, of a few rows. CPU time is that of this process
 without its stages, so that it can be measured beside other work, also node by node. What has been measured is kept in
 runs/long/, and the same command goes on. Prints Markdown for docs/measurements.md: means of ten cycles at the
-beginning, in the middle and at the end, and the slopes of both halves with their 95 % intervals.
+beginning, in the middle and at the end, and the slopes of both halves with their 95 % intervals; then what is held at
+most while all cycles are looked through.
 """
 
 import json
@@ -13,6 +14,7 @@ import os
 import sqlite3
 import sys
 import time
+import tracemalloc
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import pairwise
@@ -170,5 +172,23 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def peaks(number: int = 50, kept: Path = KEPT) -> str:
+    """What this process holds at most while it looks through all cycles: for the rows, and for the report."""
+    from graph import mixing, report
+    from graph.desk import Desk, champion
+    from graph.team import team
+
+    crew, found = team(str((kept / "run").resolve())), dict[str, float]()
+    for name, look in (("rows", lambda: mixing.staged(crew, number, 0)),
+                       ("report", lambda: report.gathered(Desk(crew, champion(crew))))):  # fmt: skip
+        look()  # what is loaded once is
+        tracemalloc.start()
+        look()
+        found[name] = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+    return f"held at most by Python: {found['rows']:.1f} MB for the rows, {found['report']:.1f} MB for the report"
+
+
 if __name__ == "__main__":
-    print(table(main(*map(int, sys.argv[1:]))))
+    wanted = [int(one) for one in sys.argv[1:]]
+    print(table(main(*wanted)), peaks(*wanted), sep="\n\n")

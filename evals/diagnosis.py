@@ -64,8 +64,6 @@ class Weakness(BaseModel, frozen=True):
     named: bool
     examples: tuple[str, ...]
     """Ids of attempts, the most severe first."""
-    trend: tuple[tuple[int, int, int], ...]
-    """Cycle, broke and judged, up to now."""
     fixed_in: int | None
     """The cycle whose training had mended it, where it breaks again."""
 
@@ -107,7 +105,6 @@ def weaknesses(
                 area=key[0], way=key[1], language=key[2], broke=broke, judged=judged, low=low, corrected=rate,
                 severity=severity, severity_by=by, score=(rate.low if rate else low) * severity, p=adjusted[key],
                 named=adjusted[key] <= FALSE, examples=examples(broken.get(key, [])),
-                trend=tuple((when, *count) for when, count in sorted(history[key].items()) if when <= cycle),
                 fixed_in=mended(history[key], cycle, promoted),
             ))  # fmt: skip
     return sorted(found, key=lambda one: (-one.score, -one.low * one.severity, one.area, one.way, one.language))

@@ -168,8 +168,9 @@ class Memory:
 
     def get(self, kind: type[R], where: str = "1", *values: object) -> list[R]:
         """The records of a kind that meet `where` (SQL over its columns), in the order they were added."""
-        found = self.query(f"select * from {TABLES[kind]} where {where} order by rowid", *values)
-        return [kind(**fields(kind, row)) for row in found]
+        with self._lock:
+            found = self.db.query(f"select * from {TABLES[kind]} where {where} order by rowid", values)
+            return [kind(**fields(kind, row)) for row in found]
 
     def labels(self, judges: Sequence[str], where: str, *values: object) -> list[dict[str, Any]]:
         """Attempts that were held and meet `where`, without their turns, each with its goal's `area` and `harmful`.

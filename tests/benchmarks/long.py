@@ -9,7 +9,9 @@ beginning, in the middle and at the end, and the slopes of both halves with thei
 most while all cycles are looked through.
 """
 
+import ctypes
 import json
+import math
 import os
 import sqlite3
 import sys
@@ -17,6 +19,7 @@ import time
 import tracemalloc
 from collections.abc import Sequence
 from contextlib import closing
+from ctypes.util import find_library
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -38,7 +41,8 @@ KEPT = Path("runs/long")
 WARM = 5
 """Cycles until all that is loaded once has been."""
 WHAT = {
-    "rss": "resident memory, MB", "files": "open files", "state": "state.sqlite grows by, KB",
+    "rss": "resident memory, MB", "pages": "of it, SQLite's pages, MB", "blocks": "Python's objects, thousands",
+    "files": "open files", "state": "state.sqlite grows by, KB",
     "memory": "memory.sqlite grows by, KB", "seconds": "time of a cycle, s", "cpu": "CPU time without stages, s",
 }  # fmt: skip
 RECIPE = """
@@ -88,6 +92,16 @@ def size(file: Path) -> float:
     return float(pages * of / 1024)
 
 
+def held() -> float:
+    """What SQLite holds in this process, nearly all of it pages, in MB; NaN where Python's own cannot be asked."""
+    try:
+        used = ctypes.CDLL(find_library("sqlite3")).sqlite3_memory_used
+    except (OSError, AttributeError):
+        return math.nan
+    used.restype = ctypes.c_int64
+    return used() / 1e6 or math.nan
+
+
 class Meter:
     """Told of progress; notes what there is whenever a cycle begins."""
 
@@ -112,6 +126,7 @@ class Meter:
             return
         now, clock, number = time.process_time(), time.monotonic(), 1 + len(cycles(self.file.parent))
         seen = {"cycle": number, "process": os.getpid(), "rss": self.process.memory_info().rss / 1e6,
+                "pages": held(), "blocks": sys.getallocatedblocks() / 1e3,
                 "files": self.process.num_fds(), "state": size(self.run / "state.sqlite"),
                 "memory": size(self.run / "memory.sqlite"), "cpu": now - self.last,
                 "seconds": clock - self.began, "nodes": self.nodes}  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from agents import judge as judging
 from evals.benchmarks import Outcomes
-from evals.report import attacks, judges
+from evals.report import attacks, decisions, judges
 from evals.report.board import Board, board
 from graph import calibrating, measuring
 from graph.team import Team
@@ -74,6 +74,11 @@ class Desk:
         """Every look of a judge of the recipe at the labelled answers."""
         roles = judging_roles(self.crew)
         return [event for event in self.crew.memory.events("scorecard") if event["judge"] in roles]
+
+    @cached_property
+    def decisions(self) -> list[dict[str, Any]]:
+        """Every decision's event, whole, in order."""
+        return decisions.stored(self.crew.memory)
 
     @cached_property
     def areas(self) -> dict[str, str]:

@@ -104,7 +104,7 @@ def gathered(desk: Desk) -> Report:
         ended=ended, champion=best, status=headline.status(found, guards), headline=summary(desk, fell, guards),
         verdict=verdict(crew, found.names), tiles=tuple(tiles), reductions=fell, warnings=tuple(warnings(desk, fault)),
         notes=tuple(notes(crew)), sections=tuple(shown),
-        decisions=tuple(decisions.stored(memory)),
+        decisions=tuple(desk.decisions),
     )  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def sections(desk: Desk, tiles: Sequence[Tile], guards: Sequence[Rail]) -> list[
         Section(name="Where it broke", about=findings.told(open_cells),
                 blocks=measured.boxed([*findings.diagnosed(diagnoses), findings.weak(diagnoses), open_cells])),
         decisions.cycles(memory, found.names),
-        decisions.decided(memory, found.names),
+        decisions.decided(desk.decisions, found.names),
         people.people(memory),
         Section(name="What was not measured", blocks=(missing(desk, by_language, severe),)),
         manifest(crew),

@@ -1,8 +1,10 @@
 """What the report holds, that all it shows comes from that, and that nothing in it comes alive."""
 
+import gc
 import itertools
 import json
 import re
+import weakref
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -452,7 +454,8 @@ def test_training_curves_are_thinned_and_a_line_cut_off_is_left_out(crew: Team) 
 
 def test_decisions_are_shown_with_their_numbers_and_adapters_by_name(crew: Team) -> None:
     names = dict.fromkeys(crew.memory.ids(everything.Adapter), "cycle 9 SFT")
-    table, trials = (one for one in decisions.decided(crew.memory, names).blocks if isinstance(one, Table))
+    shown = decisions.decided(decisions.stored(crew.memory), names)
+    table, trials = (one for one in shown.blocks if isinstance(one, Table))
     assert [written(cell) for cell in trials.rows[0][1:6]] == [
         "cycle 9 SFT",
         "30.0 points [10.0, 50.0]",
@@ -465,6 +468,18 @@ def test_decisions_are_shown_with_their_numbers_and_adapters_by_name(crew: Team)
     (cycles,) = decisions.cycles(crew.memory, names).blocks
     assert isinstance(cycles, Table)
     assert cycles.rows[0][3] == "2 refuse; 4 dropped, as they match what is measured with (4 a set)"
+
+
+def test_a_report_is_let_go_of_when_it_is_written_and_not_when_garbage_is_looked_for(crew: Team) -> None:
+    found = gathered(crew)
+    held = weakref.ref(found)
+    gc.disable()
+    try:
+        report.publish(crew.run, "report", found)
+        del found
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:

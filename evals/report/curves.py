@@ -1,5 +1,6 @@
 """Training curves: what each stage said of itself while it was trained."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -32,33 +33,41 @@ ABSENT = "No curve was kept: the run was made before they were, or its training 
 def training(memory: Memory, run: Path) -> Section:
     """Loss, reward margins and log-probability of what was chosen, step by step."""
     adapters = memory.get(Adapter)
-    logged = {one.id: read(run / one.path / CURVE) for one in adapters}
-    charts = []
-    for key, (name, stages) in SHOWN.items():
-        for stage in stages:
-            drawn = [(one, points(logged[one.id], key)) for one in adapters if one.stage == stage]
-            drawn = [(one, found) for one, found in drawn if found]
-            if drawn:
-                charts.append(curve(f"{stage.upper()}: {name}", name, drawn))
+    curves = {(key, stage): Curve() for key, (_, stages) in SHOWN.items() for stage in stages}
+    for one in adapters:
+        logged = read(run / one.path / CURVE)
+        for (key, stage), kept in curves.items():
+            if stage == one.stage and (found := points(logged, key)):
+                kept.add(f"cycle {one.cycle}", found)
+    charts = [curve(f"{stage.upper()}: {SHOWN[key][0]}", SHOWN[key][0], kept)
+              for (key, stage), kept in curves.items() if kept.rows]  # fmt: skip
     if adapters and not charts:
         return Section(name="Training curves", blocks=(ABSENT,))
     return Section(name="Training curves", about=ABOUT if charts else "", blocks=tuple(charts))
 
 
-def curve(title: str, name: str, drawn: Iterable[tuple[Adapter, Mapping[float, float]]]) -> Lines:
-    series, rows = list[Series](), list[tuple[Cell, ...]]()
-    for one, found in drawn:
+class Curve:
+    """What is kept of one number in all stages of a kind: the latest to be drawn, and a row for each."""
+
+    def __init__(self) -> None:
+        self.series: deque[Series] = deque(maxlen=APART)
+        self.rows: list[tuple[Cell, ...]] = []
+
+    def add(self, name: str, found: Mapping[float, float]) -> None:
         values = list(found.values())
         thin = dict(islice(found.items(), 0, None, -(-len(found) // MOST)))
-        series.append(Series(name=f"cycle {one.cycle}", xs=tuple(thin),
-                             ys=tuple(Rate(value=value, unit="number") for value in thin.values())))  # fmt: skip
-        ends = (Rate(value=value, unit="number") for value in (values[0], values[-1], min(values), max(values)))
-        rows.append((f"cycle {one.cycle}", len(values), *ends))
+        self.series.append(Series(name=name, xs=tuple(thin), ys=tuple(map(number, thin.values()))))
+        self.rows.append((name, len(values), *map(number, (values[0], values[-1], min(values), max(values)))))
+
+
+def number(value: float) -> Rate:
+    return Rate(value=value, unit="number")
+
+
+def curve(title: str, name: str, kept: Curve) -> Lines:
     head = ("", "steps logged", "first", "last", "least", "most")
-    shown = series[-APART:]
-    return Lines(
-        title=title, x="step", y=name, series=tuple(shown), summary=Table(title=title, head=head, rows=tuple(rows))
-    )
+    table = Table(title=title, head=head, rows=tuple(kept.rows))
+    return Lines(title=title, x="step", y=name, series=tuple(kept.series), summary=table)
 
 
 def read(file: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """What each cycle found, wrote, trained and decided, and the numbers that it was decided by."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from evals.report.board import Board, shown
@@ -63,22 +63,22 @@ def written(event: Mapping[str, Any]) -> tuple[str, str]:
     return new, used
 
 
-def decided(memory: Memory, names: Mapping[str, str]) -> Section:
-    """Every decision of the run, in order."""
+def decided(events: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Section:
+    """Every decision of the run, in order, from their events."""
     rows = [
         (event["cycle"], KINDS[event["kind"]], outcome(event, names), renamed(str(event.get("why", "")), names),
          renamed(numbers({key: value for key, value in event.items() if key not in PLAIN}), names))
-        for event in stored(memory)
+        for event in events
     ]  # fmt: skip
     head = ("cycle", "question", "answer", "why", "by these numbers")
     table = Table(head=head, rows=tuple(rows)) if rows else None
-    return Section(name="Decisions", about=ABOUT if rows else "", blocks=boxed([table, tried(memory, names)]))
+    return Section(name="Decisions", about=ABOUT if rows else "", blocks=boxed([table, tried(events, names)]))
 
 
-def tried(memory: Memory, names: Mapping[str, str]) -> Table | None:
+def tried(events: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Table | None:
     """Every candidate against the champion of its time, as the gate saw it."""
     rows: list[tuple[Cell, ...]] = []
-    for event in memory.by_cycle("choice").values():
+    for event in events:
         for one in event.get("trials", ()):
             gain, iprr = (of(Interval(*one[key]), "points") if one.get(key) else None for key in ("gain", "iprr"))
             rows.append((

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from evals.report import charts
@@ -28,14 +28,18 @@ def html(report: Report) -> str:
 
 @cache
 def template() -> Template:
-    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    """The page. Its macros are in a file of their own: with one of its own a page holds itself and so the report, which
+    is then not freed until all there is has been looked through for such rings."""
+    made = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     made.filters |= {
         "value": value, "span": span, "written": written, "visible": visible, "slug": slug, "by_area": by_area,
         "numeric": numeric, "code": code,
     }  # fmt: skip
     made.globals |= {"drawn": charts.drawn, "pair": charts.pair}
     made.tests |= {"rate": lambda one: isinstance(one, Rate), "table": lambda one: isinstance(one, Table)}
-    return made.from_string((HERE / "page.html").read_text(encoding="utf-8"))
+    return made.get_template("page.html")
 
 
 def hashed(text: str) -> str:

@@ -41,8 +41,8 @@ KEPT = Path("runs/long")
 WARM = 5
 """Cycles until all that is loaded once has been."""
 WHAT = {
-    "rss": "resident memory, MB", "pages": "of it, SQLite's pages, MB", "blocks": "Python's objects, thousands",
-    "files": "open files", "state": "state.sqlite grows by, KB",
+    "rss": "resident memory, MB", "pages": "in use: SQLite's pages, MB", "malloc": "in use: else by malloc, MB",
+    "blocks": "in use: Python's small objects, thousands", "files": "open files", "state": "state.sqlite grows by, KB",
     "memory": "memory.sqlite grows by, KB", "seconds": "time of a cycle, s", "cpu": "CPU time without stages, s",
 }  # fmt: skip
 RECIPE = """
@@ -92,14 +92,26 @@ def size(file: Path) -> float:
     return float(pages * of / 1024)
 
 
-def held() -> float:
-    """What SQLite holds in this process, nearly all of it pages, in MB; NaN where Python's own cannot be asked."""
+class Books(ctypes.Structure):
+    """What malloc says of itself: glibc's `struct mallinfo2`, in bytes where it is no number of things."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "mapped", "usmblks",
+                                                     "fsmblks", "used", "free", "keepcost")]  # fmt: skip
+
+
+def held() -> dict[str, float]:
+    """What this process has in use by the books of those that give memory out, NaN where they cannot be asked.
+
+    Resident memory is more by what was freed and lies beside what is in use.
+    """
+    small = {"blocks": sys.getallocatedblocks() / 1e3}
     try:
-        used = ctypes.CDLL(find_library("sqlite3")).sqlite3_memory_used
+        sqlite, malloc = ctypes.CDLL(find_library("sqlite3")).sqlite3_memory_used, ctypes.CDLL(None).mallinfo2
     except (OSError, AttributeError):
-        return math.nan
-    used.restype = ctypes.c_int64
-    return used() / 1e6 or math.nan
+        return {"pages": math.nan, "malloc": math.nan, **small}
+    sqlite.restype, malloc.restype = ctypes.c_int64, Books
+    pages, books = sqlite() / 1e6, malloc()
+    return {"pages": pages, "malloc": (books.used + books.mapped) / 1e6 - pages, **small}
 
 
 class Meter:
@@ -126,8 +138,7 @@ class Meter:
             return
         now, clock, number = time.process_time(), time.monotonic(), 1 + len(cycles(self.file.parent))
         seen = {"cycle": number, "process": os.getpid(), "rss": self.process.memory_info().rss / 1e6,
-                "pages": held(), "blocks": sys.getallocatedblocks() / 1e3,
-                "files": self.process.num_fds(), "state": size(self.run / "state.sqlite"),
+                **held(), "files": self.process.num_fds(), "state": size(self.run / "state.sqlite"),
                 "memory": size(self.run / "memory.sqlite"), "cpu": now - self.last,
                 "seconds": clock - self.began, "nodes": self.nodes}  # fmt: skip
         self.last, self.began, self.nodes = now, clock, {}

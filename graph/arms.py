@@ -22,6 +22,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,59}")
 """What an arm may be called: it is a folder, and is typed in a shell."""
 LONG = 24
 """Most letters of a value in the name of an arm."""
+MOST = 1000
+"""Runs of an ablation: each is trained, and all are planned before the first begins."""
 OPENS, CLOSES = "[{(", "]})"
 
 
@@ -85,7 +87,10 @@ def planned(
     for override in settings:
         put(common, *setting(override))
     common = laid(common, source)
-    if max(1, len(said.arms)) * math.prod(map(len, keys.values())) < 2:
+    many = max(1, len(said.arms)) * math.prod(map(len, keys.values()))
+    if many * number > MOST:
+        raise RecipeError(f"{file}: {many} arms of {number} seeds are over {MOST:,} runs; vary fewer keys at a time")
+    if many < 2:
         raise RecipeError(f"{file} has one arm, which is compared with nothing; give --vary KEY=A,B or [arms.NAME]")
     arms = tuple(product(said, file, keys))
     runs = {}
@@ -108,7 +113,7 @@ def experiment(file: Path) -> Experiment:
 
 def product(said: Experiment, file: Path, keys: Mapping[str, list[Any]]) -> Iterator[Arm]:
     """Every arm: those of the file, each with every combination of the values that are varied."""
-    short, taken = shortened(list(keys)), dict[str, int]()
+    short, taken = shortened(list(keys)), list[str]()
     for title, part in (said.arms or {"": {}}).items():
         own = laid(deepcopy(part), file)
         for values in itertools.product(*keys.values()):
@@ -117,9 +122,9 @@ def product(said: Experiment, file: Path, keys: Mapping[str, list[Any]]) -> Iter
             if not NAME.fullmatch(name):
                 raise RecipeError(f"the arm {name!r} is named as no folder can be in a shell; give up to 60 letters, "
                                   "digits, dots, dashes and underscores")  # fmt: skip
-            taken[name] = taken.get(name, 0) + 1
-            name += f"-{'abcdefghijklmnopqrstuvwxyz'[taken[name] - 1]}" if taken[name] > 1 else ""
-            yield Arm(name, own, dict(zip(keys, values, strict=True)))
+            again = (f"{name}-{number}" for number in itertools.count(2))
+            taken.append(next(one for one in itertools.chain([name], again) if one not in taken))
+            yield Arm(taken[-1], own, dict(zip(keys, values, strict=True)))
 
 
 def made(arm: Arm, common: Mapping[str, Any], seed: int, source: Path) -> tuple[str, Recipe]:

@@ -164,6 +164,29 @@ def recipes() -> Parser:
     )  # fmt: skip
 
 
+def experiments() -> Parser:
+    """Files that ask a question of several arms, and what is varied by hand."""
+    from test_config import RECIPE
+
+    from graph import arms
+    from graph.config import RecipeError
+
+    asked = HERE.parent / "runs" / "experiments"
+    placed("recipe.toml", RECIPE.encode())
+    placed("town.toml", (asked / "town.toml").read_bytes())
+    own = b'recipe = "recipe.toml"\nseeds = 1\n[vary]\n"attack.attempts" = [3, 4]\n[arms.a]\nseed = 1\n[arms.b]\n'
+    files = [own, *(path.read_bytes() for path in sorted(asked.glob("*.toml")))]
+    keys = [b"attack.attempts=3,4", b"agents.judge=rules,{model='majority',members=['rules','openai:x']}",
+            b"attack.languages=['en'],['en','es']", b"seed=[1,2", b"data.chosen=writer,target"]  # fmt: skip
+    return Parser(
+        {
+            "file": lambda body: arms.planned(placed("experiment.toml", body), None, [], 1, []),
+            "vary": lambda body: arms.planned(FOLDER / "recipe.toml", None, text(body).split("\n"), 1, []),
+        },
+        (RecipeError,), {"file": files, "vary": keys},
+    )  # fmt: skip
+
+
 def adapters() -> Parser:
     """What PEFT is given by others: its settings, and the head of its weights."""
     import torch
@@ -304,6 +327,26 @@ def tables() -> Parser:
     return Parser(variants, (ValueError,), {name: some for name, some in seeds.items() if some})
 
 
+def rows() -> Parser:
+    """General rows in the files that `datasets` reads, as the recipe's `data.retain` names them."""
+    import datasets
+
+    from tools import general
+
+    datasets.disable_progress_bars()
+    table = [{"prompt": "a", "chosen": "b", "rejected": "c"}, {"prompt": "d", "chosen": "e", "rejected": ""}]
+    turns = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}]
+    columns = FOLDER / "seed.parquet"
+    datasets.Dataset.from_list(table).to_parquet(columns)
+    seeds = {"csv": [b"prompt,chosen,rejected\na,b,c\nd,e,\n", b'instruction,output\n"a, b","c\nd"\n'],
+             "jsonl": ["\n".join(map(json.dumps, some)).encode() for some in (table, turns)],
+             "parquet": [columns.read_bytes()]}  # fmt: skip
+    return Parser(
+        {kind: lambda body, kind=kind: general.load(str(placed(f"rows.{kind}", body)), 5, 0) for kind in seeds},
+        (ValueError,), seeds,
+    )  # fmt: skip
+
+
 def suites() -> Parser:
     """The files of the public benchmarks."""
     from evals.suites import BENCHMARKS
@@ -395,8 +438,8 @@ def fitted() -> Parser:
 
 
 PARSERS: dict[str, Callable[[], Parser]] = {
-    "transcripts": transcripts, "replies": replies, "judges": judges, "recipes": recipes, "adapters": adapters,
-    "forms": forms, "answers": answers, "tables": tables, "suites": suites, "encodings": encodings, "logs": logs,
-    "fitted": fitted,
+    "transcripts": transcripts, "replies": replies, "judges": judges, "recipes": recipes, "experiments": experiments,
+    "adapters": adapters, "forms": forms, "answers": answers, "tables": tables, "rows": rows, "suites": suites,
+    "encodings": encodings, "logs": logs, "fitted": fitted,
 }  # fmt: skip
 """By name, the most exposed first."""

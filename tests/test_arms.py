@@ -89,6 +89,11 @@ def test_an_experiment_can_be_asked_of_another_recipe(recipe: Path) -> None:
         (["training.rank=8,16"], ['gates=["data"]'], "nobody is at the gates"),
         (["training.rank=8"], [], "has one arm"),
         (["training.rank=8,16", "training.rank=4,5"], [], "given twice"),
+        (
+            [f"{key}={','.join('12345678')}" for key in ("seed", "stop.cycles", "training.rank", "attack.attempts")],
+            [],
+            "4096 arms of 1 seeds are over 1,000 runs",
+        ),
     ],
 )
 def test_a_mistake_in_any_arm_is_told_before_anything_starts(
@@ -96,6 +101,11 @@ def test_a_mistake_in_any_arm_is_told_before_anything_starts(
 ) -> None:
     with pytest.raises(RecipeError, match=said):
         planned(recipe, None, vary, 1, settings)
+
+
+def test_arms_that_are_called_alike_are_numbered(recipe: Path) -> None:
+    plan = planned(recipe, None, [f"attack.attempts={'3,' * 30}3"], 1, [])
+    assert [arm.name for arm in plan.arms] == ["attempts=3", *(f"attempts=3-{n}" for n in range(2, 32))]
 
 
 def test_an_arm_that_no_folder_can_be_called_is_a_mistake(recipe: Path) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from tools.records import Refusal, Turn
 from tools.sandbox.world import LANGUAGES, WORDS, Request, answer, content, joined, parse
@@ -83,7 +83,7 @@ def alike(one: Sequence[str], other: Sequence[str]) -> float:
     return len({*one} & {*other}) / len({*one} | {*other})
 
 
-@cache
+@lru_cache(20_000)
 def words_of(text: str) -> list[str]:
     """Lower-case words without punctuation; each Chinese character is a word."""
     return re.findall(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+", text.lower())

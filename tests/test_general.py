@@ -85,15 +85,20 @@ def test_parquet_is_read_and_only_rows_with_a_rejected_are_pairs(tmp_path: Path)
 
 @pytest.mark.parametrize(("name", "text", "wrong"), [
     ("a.json", "{}", "not a list of rows"), ("a.json", "[", "not JSON"), ("a.txt", "x", "not read from .txt"),
-    ("a.jsonl", '{"text": "x"}', "row 1: columns text; there should be a prompt"),
+    ("a.jsonl", '{"text": "x"}', r"row 1: columns \['text'\]; there should be a prompt"),
+    ("a.csv", '"a\nb",c\nd,e\n', r"row 1: columns \['a\\nb', 'c'\]; there should be"),
+    ("a.csv", "prompt,chosen\na\nb,c,d\n", "cannot read .*a.csv: Error tokenizing"),
     ("a.jsonl", '{"prompt": "x", "chosen": ""}', "no row in it has"), ("a.jsonl", "oh", "cannot read"),
     ("a.jsonl", "", "it is empty"),
 ])  # fmt: skip
-def test_a_source_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, text: str, wrong: str) -> None:
+def test_a_source_that_cannot_be_read_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, text: str, wrong: str
+) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=wrong) as error:
         load(str(tmp_path / name), 3, 0)
     assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
     for nowhere, why in (
         (str(tmp_path / "none.jsonl"), "nothing lies"),
         ("", "nothing lies"),

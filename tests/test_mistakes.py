@@ -77,7 +77,7 @@ IN_A_RECIPE: dict[str, list[str]] = {
     "data.retain=plain": ["plain", "without a suffix"],
     "data.retain='hub:'": ["hub:", "no repository"],
     "training.launch=plain": ["training.launch", "plain"],
-    "curate.sources=['goals.csv']": ["goals.csv", "columns text"],
+    "curate.sources=['goals.csv']": ["goals.csv", "columns ['text'"],
     "curate.train=true": ["curate.train", "give"],
     "evals.anchors={harmful='goals.csv'}": ["goals.csv", "no column 'goal'"],
     "recorded.conversations=[{path='plain',format='word'}]": ["format", "word", "jsonl"],

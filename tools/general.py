@@ -1,6 +1,7 @@
 """General rows and preference pairs of one's own, from a file or the Hub, in the formats that they are published in."""
 
 import json
+import logging
 import random
 import re
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ def drawn(source: str, seed: int | str) -> Iterator[dict[str, Any]]:
     try:
         from datasets import load_dataset
 
+        logging.getLogger("datasets").setLevel(logging.CRITICAL)  # what it says of a file it raises as well
         found = load_dataset(**place_of(source), streaming=True)
         yield from found.shuffle(seed=int(digest(str(seed)), 16) % 2**32, buffer_size=BUFFER)
     except Exception as error:  # whatever the Hub, a codec or Arrow raises: the source cannot be read
@@ -110,7 +112,7 @@ def shaped(raw: dict[str, Any], place: str) -> Row | None:
     Raises ValueError, which begins with `place`, for a row with none of the known columns.
     """
     if not {*ASKED, *SAID} & raw.keys():
-        raise ValueError(f"{place}: columns {', '.join(list(raw)[:8])}; there should be {WANTED}")
+        raise ValueError(f"{place}: columns {str(list(raw)[:8])[:200]}; there should be {WANTED}")
     asked, said = (next((raw[key] for key in keys if raw.get(key)), None) for keys in (ASKED, SAID))
     before, good, bad = turns(asked, "user"), turns(said, "assistant"), turns(raw.get("rejected"), "assistant")
     if raw.get("instruction") and raw.get("input"):

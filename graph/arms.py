@@ -24,6 +24,7 @@ LONG = 24
 """Most letters of a value in the name of an arm."""
 MOST = 1000
 """Runs of an ablation: each is trained, and all are planned before the first begins."""
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OPENS, CLOSES = "[{(", "]})"
 
 
@@ -89,7 +90,7 @@ def planned(
     common = laid(common, source)
     many = max(1, len(said.arms)) * math.prod(map(len, keys.values()))
     if many * number > MOST:
-        raise RecipeError(f"{file}: {many} arms of {number} seeds are over {MOST:,} runs; vary fewer keys at a time")
+        raise RecipeError(f"{file}: {many:,} arms x {number:,} seeds are over {MOST:,} runs; give fewer of either")
     if many < 2:
         raise RecipeError(f"{file} has one arm, which is compared with nothing; give --vary KEY=A,B or [arms.NAME]")
     arms = tuple(product(said, file, keys))
@@ -113,7 +114,7 @@ def experiment(file: Path) -> Experiment:
 
 def product(said: Experiment, file: Path, keys: Mapping[str, list[Any]]) -> Iterator[Arm]:
     """Every arm: those of the file, each with every combination of the values that are varied."""
-    short, taken = shortened(list(keys)), list[str]()
+    short, alike = shortened(list(keys)), dict[str, int]()
     for title, part in (said.arms or {"": {}}).items():
         own = laid(deepcopy(part), file)
         for values in itertools.product(*keys.values()):
@@ -122,9 +123,10 @@ def product(said: Experiment, file: Path, keys: Mapping[str, list[Any]]) -> Iter
             if not NAME.fullmatch(name):
                 raise RecipeError(f"the arm {name!r} is named as no folder can be in a shell; give up to 60 letters, "
                                   "digits, dots, dashes and underscores")  # fmt: skip
-            again = (f"{name}-{number}" for number in itertools.count(2))
-            taken.append(next(one for one in itertools.chain([name], again) if one not in taken))
-            yield Arm(taken[-1], own, dict(zip(keys, values, strict=True)))
+            alike[name] = alike.get(name, 0) + 1
+            if alike[name] > 1:
+                name += f"-{LETTERS[alike[name] - 1] if alike[name] <= len(LETTERS) else alike[name]}"
+            yield Arm(name, own, dict(zip(keys, values, strict=True)))
 
 
 def made(arm: Arm, common: Mapping[str, Any], seed: int, source: Path) -> tuple[str, Recipe]:

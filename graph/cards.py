@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from agents import self_writer, templates
 from evals.report.markdown import cell, text
 from evals.report.shapes import Block, Cell, Report, Section, Source, Table
@@ -118,7 +116,7 @@ def told(crew: Team) -> Report:
     file = crew.run / "report.json"
     try:
         found = Report.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
+    except (OSError, ValueError):
         found = None
     if found and found.champion == champion(crew):
         return found
@@ -264,7 +262,7 @@ def licence_of(base: Path) -> dict[str, Any]:
 
     try:
         said = metadata_load(base / "README.md") or {}
-    except (OSError, ValueError, YAMLError):
+    except (OSError, ValueError, YAMLError, RecursionError):
         said = {}
     found = {key: value for key, value in said.items() if key in ABOUT and isinstance(value, str | list)}
     file = next((one.name for one in sorted(base.glob("LICEN[SC]E*"))), "")

@@ -173,11 +173,12 @@ def experiments() -> Parser:
 
     asked = HERE.parent / "runs" / "experiments"
     placed("recipe.toml", RECIPE.encode())
-    placed("town.toml", (asked / "town.toml").read_bytes())
+    for name in ("town.toml", "spanish.jsonl"):
+        placed(name, (asked / name).read_bytes())
     own = b'recipe = "recipe.toml"\nseeds = 1\n[vary]\n"attack.attempts" = [3, 4]\n[arms.a]\nseed = 1\n[arms.b]\n'
-    files = [own, *(path.read_bytes() for path in sorted(asked.glob("*.toml")))]
-    keys = [b"attack.attempts=3,4", b"agents.judge=rules,{model='majority',members=['rules','openai:x']}",
-            b"attack.languages=['en'],['en','es']", b"seed=[1,2", b"data.chosen=writer,target"]  # fmt: skip
+    files = [own, *(path.read_bytes() for path in sorted(asked.glob("[0-9]*.toml")))]
+    keys = [b"attack.attempts=3,4", b"agents.judge=rules,{model='majority',members=['rules','rules','rules']}",
+            b"attack.languages=['en'],['en','es']", b"seed=1,2", b"data.chosen=writer,target"]  # fmt: skip
     return Parser(
         {
             "file": lambda body: arms.planned(placed("experiment.toml", body), None, [], 1, []),
@@ -245,6 +246,31 @@ def forms() -> Parser:
         (editing.Refused,),
         {"form": sent, "change": [json.dumps(one).encode() for one in changes],
          "host": [b"localhost:80", b"[::1]:80", b"127.0.0.1"]},
+    )  # fmt: skip
+
+
+def folders() -> Parser:
+    """What lies in the folder of a model: its card, and its tokenizer."""
+    from graph import cards
+    from tools import tokens
+
+    model = FOLDER / "model"
+    model.mkdir()
+    marks = {mark: number for number, mark in enumerate(tokens.marks_of_bytes())}
+    tokenizer = {"model": {"type": "BPE", "vocab": {**marks, "ab": 256}, "merges": ["a b"]}, "normalizer": None,
+                 "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+                 "added_tokens": [{"id": 257, "content": "<|end|>"}]}  # fmt: skip
+
+    def run(name: str, read: Callable[[Path], object], body: bytes) -> None:
+        (model / name).write_bytes(body)
+        read(model)
+
+    return Parser(
+        {"card": functools.partial(run, "README.md", cards.licence_of),
+         "tokenizer": functools.partial(run, "tokenizer.json", tokens.encoding_of)},
+        (ValueError,),
+        {"card": [b"---\nlicense: mit\nlanguage:\n- en\n---\n# A model\n"],
+         "tokenizer": [json.dumps(tokenizer).encode()]},
     )  # fmt: skip
 
 
@@ -439,7 +465,7 @@ def fitted() -> Parser:
 
 PARSERS: dict[str, Callable[[], Parser]] = {
     "transcripts": transcripts, "replies": replies, "judges": judges, "recipes": recipes, "experiments": experiments,
-    "adapters": adapters, "forms": forms, "answers": answers, "tables": tables, "rows": rows, "suites": suites,
-    "encodings": encodings, "logs": logs, "fitted": fitted,
+    "adapters": adapters, "folders": folders, "forms": forms, "answers": answers, "tables": tables, "rows": rows,
+    "suites": suites, "encodings": encodings, "logs": logs, "fitted": fitted,
 }  # fmt: skip
 """By name, the most exposed first."""

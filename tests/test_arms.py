@@ -1,5 +1,6 @@
 """What is varied becomes arms that can be typed, each a valid recipe; a mistake in any of them is told first."""
 
+import string
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_an_experiment_can_be_asked_of_another_recipe(recipe: Path) -> None:
         (
             [f"{key}={','.join('12345678')}" for key in ("seed", "stop.cycles", "training.rank", "attack.attempts")],
             [],
-            "4096 arms of 1 seeds are over 1,000 runs",
+            "4,096 arms x 1 seeds are over 1,000 runs",
         ),
     ],
 )
@@ -103,9 +104,10 @@ def test_a_mistake_in_any_arm_is_told_before_anything_starts(
         planned(recipe, None, vary, 1, settings)
 
 
-def test_arms_that_are_called_alike_are_numbered(recipe: Path) -> None:
-    plan = planned(recipe, None, [f"attack.attempts={'3,' * 30}3"], 1, [])
-    assert [arm.name for arm in plan.arms] == ["attempts=3", *(f"attempts=3-{n}" for n in range(2, 32))]
+def test_arms_that_are_called_alike_are_told_apart(recipe: Path) -> None:
+    plan = planned(recipe, None, [f"attack.attempts={'3,' * 29}3"], 1, [])
+    again = (*string.ascii_lowercase[1:], *range(27, 31))
+    assert [arm.name for arm in plan.arms] == ["attempts=3", *(f"attempts=3-{one}" for one in again)]
 
 
 def test_an_arm_that_no_folder_can_be_called_is_a_mistake(recipe: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import test_resume
-from terminated import ROOT, says, started, stops, terminated, trains
+from terminated import ANSWERS, LAST, ROOT, says, started, stops, terminated, trains
 
 from graph import logs
 from graph.signals import GRACE
@@ -51,11 +51,11 @@ sys.exit(cli.main(["resume", "x"]))
 def test_sigterm_in_an_answer_that_takes_long_at_a_gate_in_a_stage_and_in_the_report(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(GATED)
     run = tmp_path / "runs" / "one"
-    process = started(tmp_path, "run", "recipe.toml", "--run", "one", stuck=True)
+    process = started(tmp_path, "run", "recipe.toml", "--run", "one", stuck=ANSWERS)
     lasted = [terminated(process, says(run, "begins", "baseline"))]
     lasted.append(terminated(started(tmp_path, "resume", str(run)), says(run, "waits", "data_gate")))
     lasted.append(terminated(started(tmp_path, "approve", str(run)), lambda: trains(run)))
-    lasted.append(terminated(started(tmp_path, "resume", str(run)), says(run, "begins", "report")))
+    lasted.append(terminated(started(tmp_path, "resume", str(run), stuck=LAST), says(run, "begins", "report")))
     assert all(one.seconds < SECONDS and not one.left for one in lasted), lasted
     assert started(tmp_path, "resume", str(run)).wait() == 0
     assert [one["by"] for one in logs.lines(run) if one["what"] == "stopped"] == ["SIGTERM"] * 4

@@ -39,5 +39,6 @@ def test_no_file_stays_open_and_checkpoints_grow_no_faster_cycle_by_cycle(
         monkeypatch.setattr(stages, name, getattr(stages, name))
     seen = long.main(5, tmp_path)
     assert len({one["files"] for one in seen[2:]}) == 1
+    assert all(0 < one["small"] < one["small"] + one["spare"] < one["rss"] for one in seen)
     grown = [after["state"] - before["state"] for before, after in pairwise(seen[2:])]
     assert max(grown) < 400

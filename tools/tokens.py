@@ -83,11 +83,10 @@ def encoding_of(folder: Path) -> "Encoding":
         model, pattern = told["model"], pattern_of(told["pre_tokenizer"])
         if model["type"] != "BPE" or told["normalizer"] is not None or model.get("ignore_merges"):
             raise ValueError("it is not plain BPE")
-        ranks = ranks_of(model)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        special = {token["content"]: token["id"] for token in told["added_tokens"]}
+        return Encoding(folder.name, pat_str=pattern, mergeable_ranks=ranks_of(model), special_tokens=special)
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{path} is no byte-level BPE that tiktoken could stand for: {error!r}") from error
-    special = {token["content"]: token["id"] for token in told["added_tokens"]}
-    return Encoding(folder.name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
 
 
 def ranks_of(model: dict[str, Any]) -> dict[bytes, int]:

@@ -78,7 +78,7 @@ def decided(events: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Se
 def tried(events: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Table | None:
     """Every candidate against the champion of its time, as the gate saw it."""
     rows: list[tuple[Cell, ...]] = []
-    for event in events:
+    for event in sorted(events, key=lambda event: event["cycle"]):
         for one in event.get("trials", ()):
             gain, iprr = (of(Interval(*one[key]), "points") if one.get(key) else None for key in ("gain", "iprr"))
             rows.append((

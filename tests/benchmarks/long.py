@@ -13,8 +13,10 @@ import ctypes
 import json
 import math
 import os
+import re
 import sqlite3
 import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Sequence
@@ -41,9 +43,10 @@ KEPT = Path("runs/long")
 WARM = 5
 """Cycles until all that is loaded once has been."""
 WHAT = {
-    "rss": "resident memory, MB", "pages": "in use: SQLite's pages, MB", "malloc": "in use: else by malloc, MB",
-    "blocks": "in use: Python's small objects, thousands", "files": "open files", "state": "state.sqlite grows by, KB",
-    "memory": "memory.sqlite grows by, KB", "seconds": "time of a cycle, s", "cpu": "CPU time without stages, s",
+    "rss": "resident memory, MB", "small": "in use by Python's small objects, MB", "pages": "in use by SQLite, MB",
+    "malloc": "else in use by malloc, MB", "spare": "free, kept by Python, MB", "free": "free, kept by malloc, MB",
+    "files": "open files", "state": "state.sqlite grows by, KB", "memory": "memory.sqlite grows by, KB",
+    "seconds": "time of a cycle, s", "cpu": "CPU time without stages, s",
 }  # fmt: skip
 RECIPE = """
 [target]
@@ -100,18 +103,32 @@ class Books(ctypes.Structure):
 
 
 def held() -> dict[str, float]:
-    """What this process has in use by the books of those that give memory out, NaN where they cannot be asked.
-
-    Resident memory is more by what was freed and lies beside what is in use.
-    """
-    small = {"blocks": sys.getallocatedblocks() / 1e3}
+    """What is in use and what is free by the books of those that give memory out, in MB; NaN where they have none."""
+    small, arenas = python()
+    known = {"small": small, "spare": arenas - small}
     try:
         sqlite, malloc = ctypes.CDLL(find_library("sqlite3")).sqlite3_memory_used, ctypes.CDLL(None).mallinfo2
     except (OSError, AttributeError):
-        return {"pages": math.nan, "malloc": math.nan, **small}
+        return known | dict.fromkeys(("pages", "malloc", "free"), math.nan)
     sqlite.restype, malloc.restype = ctypes.c_int64, Books
     pages, books = sqlite() / 1e6, malloc()
-    return {"pages": pages, "malloc": (books.used + books.mapped) / 1e6 - pages, **small}
+    return known | {"pages": pages, "malloc": (books.used + books.mapped) / 1e6 - pages, "free": books.free / 1e6}
+
+
+def python() -> tuple[float, float]:
+    """What Python's small objects take, and what it holds for them, in MB: it tells that to standard error alone."""
+    with tempfile.TemporaryFile("w+") as told:
+        shown = os.dup(2)
+        os.dup2(told.fileno(), 2)
+        try:
+            sys._debugmallocstats()
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
+        told.seek(0)
+        said = told.read().replace(",", "")
+    small, arenas = (re.search(rf"{what}\s*=\s*(\d+)", said) for what in ("bytes in allocated blocks", r"bytes/arena"))
+    return tuple(int(found[1]) / 1e6 if found else math.nan for found in (small, arenas))  # type: ignore[return-value]
 
 
 class Meter:

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import test_signals
-from terminated import says, started, terminated
+from terminated import ANSWERS, says, started, terminated
 
 from evals.report.markdown import table
 from graph import logs
@@ -25,23 +25,29 @@ NODES = [node for node in ORDER if node not in ("stop_gate", "train_gate", "prom
 When = Callable[[], bool]
 
 
-def cases(folder: Path) -> Iterator[tuple[str, Path, list[str], bool, Callable[[Path], When]]]:
-    """What is measured: its name, the run, the command that brings it there, whether its target hangs, and when."""
+def cases(folder: Path) -> Iterator[tuple[str, Path, list[str], str, Callable[[Path], When]]]:
+    """What is measured: its name, the run, the command that brings it there, what hangs in it, and when."""
     run, resume = folder / "runs" / "one", ["resume", "runs/one"]
     first = ["run", "recipe.toml", "--run", "one"]
-    yield "baseline, in an answer that takes ten minutes", run, first, True, lambda run: says(run, "begins", "baseline")
+    yield (
+        "baseline, in an answer that takes ten minutes",
+        run,
+        first,
+        ANSWERS,
+        lambda run: says(run, "begins", "baseline"),
+    )
     for node in NODES:
         if node == "data_gate":
-            yield "data_gate, waiting for a person", run, resume, False, goes_on
+            yield "data_gate, waiting for a person", run, resume, "", goes_on
         elif node == "plan":
-            yield node, run, ["approve", "runs/one"], False, later(node)
+            yield node, run, ["approve", "runs/one"], "", later(node)
         elif node == "train":
-            yield "train, as the stage's process starts", run, resume, False, later(node)
-            yield "train, between two steps", run, resume, False, steps
+            yield "train, as the stage's process starts", run, resume, "", later(node)
+            yield "train, between two steps", run, resume, "", steps
         elif node != "baseline":
-            yield node, run, resume, False, later(node)
+            yield node, run, resume, "", later(node)
     dead = folder / "runs" / "dead"
-    yield ("baseline, while nobody answers at an endpoint", dead, ["run", "dead.toml", "--run", "dead"], False,
+    yield ("baseline, while nobody answers at an endpoint", dead, ["run", "dead.toml", "--run", "dead"], "",
            lambda run: says(run, "endpoint does not answer"))  # fmt: skip
 
 

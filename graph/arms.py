@@ -185,7 +185,7 @@ def shortened(keys: Sequence[str]) -> dict[str, str]:
     """What each key is called in the names of arms: as many of its last parts as tell it from the others."""
     ends = {key: [".".join(key.split(".")[-n:]) for n in range(1, key.count(".") + 2)] for key in keys}
     return {
-        key: next(end for end in some if not any(end in ends[other] for other in keys if other != key))
+        key: next((end for end in some if not any(end in ends[other] for other in keys if other != key)), key)
         for key, some in ends.items()
     }
 

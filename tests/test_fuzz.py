@@ -30,7 +30,8 @@ FOUND: tuple[tuple[str, bytes], ...] = (
     ("fitted", b"settings\n" + DEEP), ("recipes", b"spec\n" + b"9" * 5000), ("recipes", b"file\nx = " + b"9" * 5000),
     ("recipes", b"set\n" + b"a." * 2000 + b"b=1"), ("recipes", b"file\n" + b"a." * 1500 + b"b = 1"),
     ("tables", b"policy\nx = " + b"9" * 5000), ("folders", b"card\n---\nlicense: " + b"[" * 3000),
-    ("folders", b'tokenizer\n' + DEEP), ("experiments", b"vary\ndata.chosen=" + b"writer," * 40 + b"target"),
+    ("experiments", b"vary\nattack.attempts=3,4\nattempts=3,4"), ("folders", b"tokenizer\n" + DEEP),
+    ("experiments", b"vary\ndata.chosen=" + b"writer," * 40 + b"target"),
 )  # fmt: skip
 """What brought a parser down once, shortened."""
 TIMES = 100

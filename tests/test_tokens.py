@@ -1,3 +1,4 @@
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from tiktoken import Encoding
 from transformers import AutoTokenizer
 
 from tools.sandbox.phi3 import build
-from tools.tokens import at_hand, cached, count, encoding_of
+from tools.tokens import at_hand, cached, count, encoding_of, marks_of_bytes
 from tools.transcripts import read
 
 TEXTS = ["Where does the jar stand?", "It's behind the 12 kettles; don't   touch them!", "¿Dónde? 壶在哪里?", "\n\n  x"]
@@ -56,6 +57,16 @@ def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path) -> None:
     told = '{"model": {"type": "WordLevel"}, "pre_tokenizer": {"type": "Whitespace"}, "normalizer": null}'
     (tmp_path / "tokenizer.json").write_text(told)
     with pytest.raises(ValueError, match="Whitespace"):
+        encoding_of(tmp_path)
+
+
+def test_a_tokenizer_in_which_two_tokens_have_one_id_is_refused(folder: Path, tmp_path: Path) -> None:
+    told = json.loads((folder / "tokenizer.json").read_text())
+    vocab = told["model"]["vocab"]
+    first, second = list(marks_of_bytes())[:2]
+    vocab[second] = vocab[first]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="two tokens have one id"):
         encoding_of(tmp_path)
 
 

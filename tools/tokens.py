@@ -96,7 +96,10 @@ def ranks_of(model: dict[str, Any]) -> dict[bytes, int]:
     if merged != sorted(merged) or any(model["vocab"][mark] >= min(merged, default=256) for mark in marks):
         raise ValueError("its ids do not follow its merges")
     names = {*marks, *("".join(pair) for pair in added)}
-    return {bytes(marks[mark] for mark in name): model["vocab"][name] for name in names}
+    ranks = {bytes(marks[mark] for mark in name): model["vocab"][name] for name in names}
+    if len(set(ranks.values())) < len(ranks):  # tiktoken would panic, which is no Exception
+        raise ValueError("two tokens have one id")
+    return ranks
 
 
 def pattern_of(told: dict[str, Any]) -> str:

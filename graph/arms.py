@@ -94,6 +94,9 @@ def planned(
     if many < 2:
         raise RecipeError(f"{file} has one arm, which is compared with nothing; give --vary KEY=A,B or [arms.NAME]")
     arms = tuple(product(said, file, keys))
+    names = [arm.name for arm in arms]
+    if double := next((name for name in names if names.count(name) > 1), ""):
+        raise RecipeError(f"{file}: two arms would be called {double!r}; give the one in [arms] another name")
     runs = {}
     for seed, arm in itertools.product(range(number), arms):
         name, found = made(arm, common, seed, source)

@@ -110,6 +110,12 @@ def test_arms_that_are_called_alike_are_told_apart(recipe: Path) -> None:
     assert [arm.name for arm in plan.arms] == ["attempts=3", *(f"attempts=3-{one}" for one in again)]
 
 
+def test_an_arm_named_as_another_of_two_alike_would_be_is_a_mistake(recipe: Path) -> None:
+    text = 'recipe = "recipe.toml"\n[vary]\n"attack.attempts" = [3, 3, "3-b"]'
+    with pytest.raises(RecipeError, match="two arms would be called 'attempts=3-b'"):
+        planned(experiment(recipe, text), None, [], 1, [])
+
+
 def test_an_arm_that_no_folder_can_be_called_is_a_mistake(recipe: Path) -> None:
     with pytest.raises(RecipeError, match=r"'\.\./one' is named as no folder can be"):
         planned(experiment(recipe, 'recipe = "recipe.toml"\n[arms."../one"]\n[arms.two]'), None, [], 1, [])

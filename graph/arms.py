@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,7 +25,6 @@ LONG = 24
 """Most letters of a value in the name of an arm."""
 MOST = 1000
 """Runs of an ablation: each is trained, and all are planned before the first begins."""
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OPENS, CLOSES = "[{(", "]})"
 
 
@@ -94,12 +94,11 @@ def planned(
     if many < 2:
         raise RecipeError(f"{file} has one arm, which is compared with nothing; give --vary KEY=A,B or [arms.NAME]")
     arms = tuple(product(said, file, keys))
-    names = [arm.name for arm in arms]
-    if double := next((name for name in names if names.count(name) > 1), ""):
-        raise RecipeError(f"{file}: two arms would be called {double!r}; give the one in [arms] another name")
     runs = {}
     for seed, arm in itertools.product(range(number), arms):
         name, found = made(arm, common, seed, source)
+        if name in runs:
+            raise RecipeError(f"{file}: two runs would be called {name!r}; give one of the arms another name or value")
         runs[name] = arm, found
     return Plan(said, arms, runs)
 
@@ -128,7 +127,7 @@ def product(said: Experiment, file: Path, keys: Mapping[str, list[Any]]) -> Iter
                                   "digits, dots, dashes and underscores")  # fmt: skip
             alike[name] = alike.get(name, 0) + 1
             if alike[name] > 1:
-                name += f"-{LETTERS[alike[name] - 1] if alike[name] <= len(LETTERS) else alike[name]}"
+                name += f"-{dict(enumerate(ascii_lowercase, 1)).get(alike[name], alike[name])}"
             yield Arm(name, own, dict(zip(keys, values, strict=True)))
 
 

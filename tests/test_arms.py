@@ -111,9 +111,10 @@ def test_arms_that_are_called_alike_are_told_apart(recipe: Path) -> None:
 
 
 def test_an_arm_named_as_another_of_two_alike_would_be_is_a_mistake(recipe: Path) -> None:
-    text = 'recipe = "recipe.toml"\n[vary]\n"attack.attempts" = [3, 3, "3-b"]'
-    with pytest.raises(RecipeError, match="two arms would be called 'attempts=3-b'"):
-        planned(experiment(recipe, text), None, [], 1, [])
+    for name in ("own", "own-b"):
+        (recipe.parent / name).write_text("")
+    with pytest.raises(RecipeError, match="two runs would be called 'policy=own-b-0'"):
+        planned(recipe, None, ["policy=own,own,own-b"], 1, [])
 
 
 def test_an_arm_that_no_folder_can_be_called_is_a_mistake(recipe: Path) -> None:

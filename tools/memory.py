@@ -167,7 +167,10 @@ class Memory:
         return {row["id"] for row in self.query(f"select id from {TABLES[kind]} where {where}", *values)}
 
     def get(self, kind: type[R], where: str = "1", *values: object) -> list[R]:
-        """The records of a kind that meet `where` (SQL over its columns), in the order they were added."""
+        """The records of a kind that meet `where` (SQL over its columns), in the order they were added.
+
+        Each is made as it is read, so that rows and records are never all held at once.
+        """
         with self._lock:
             found = self.db.query(f"select * from {TABLES[kind]} where {where} order by rowid", values)
             return [kind(**fields(kind, row)) for row in found]

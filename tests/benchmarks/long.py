@@ -5,8 +5,8 @@ nice -n 19 python -m tests.benchmarks.long [CYCLES]
 The sandbox's loop, whose stop never finds enough; SFT and DPO are real, of a few rows. CPU time is that of this process
 without its stages, so that it can be measured beside other work, also node by node. What has been measured is kept in
 runs/long/, and the same command goes on. Prints Markdown for docs/measurements.md: means of ten cycles at the
-beginning, in the middle and at the end, and the slopes of both halves with their 95 % intervals; then what is held at
-most while all cycles are looked through.
+beginning, after fifty and at the end, and the slopes of the fifty, of the rest and of all with their 95 % intervals;
+then what is held at most while all cycles are looked through.
 """
 
 import ctypes
@@ -40,8 +40,8 @@ sys.path[:0] = [str(ROOT / "tests")]
 from forked import forks, server  # noqa: E402
 
 KEPT = Path("runs/long")
-WARM = 5
-"""Cycles until all that is loaded once has been."""
+WARM, FIFTY = 5, 50
+"""Cycles until all that is loaded once has been, and those after them that have slopes of their own."""
 WHAT = {
     "rss": "resident memory, MB", "small": "in use by Python's small objects, MB", "pages": "in use by SQLite, MB",
     "malloc": "else in use by malloc, MB", "spare": "free, kept by Python, MB", "free": "free, kept by malloc, MB",
@@ -115,7 +115,7 @@ def held() -> dict[str, float]:
     return known | {"pages": pages, "malloc": (books.used + books.mapped) / 1e6 - pages, "free": books.free / 1e6}
 
 
-def python() -> tuple[float, float]:
+def python() -> list[float]:
     """What Python's small objects take, and what it holds for them, in MB: it tells that to standard error alone."""
     with tempfile.TemporaryFile("w+") as told:
         shown = os.dup(2)
@@ -127,8 +127,8 @@ def python() -> tuple[float, float]:
             os.close(shown)
         told.seek(0)
         said = told.read().replace(",", "")
-    small, arenas = (re.search(rf"{what}\s*=\s*(\d+)", said) for what in ("bytes in allocated blocks", r"bytes/arena"))
-    return tuple(int(found[1]) / 1e6 if found else math.nan for found in (small, arenas))  # type: ignore[return-value]
+    found = (re.search(rf"{what}\s*=\s*(\d+)", said) for what in ("bytes in allocated blocks", "bytes/arena"))
+    return [int(one[1]) / 1e6 if one else math.nan for one in found]
 
 
 class Meter:
@@ -199,18 +199,19 @@ def slope(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
-    """Of all cycles but the first, in which what is loaded once was loaded: the slopes of both halves apart."""
-    half, last = WARM + (len(found) - WARM) // 2, len(found)
-    spans = f"cycles 2 to 11 | {half - 9} to {half} | {last - 9} to {last} | for each cycle, {WARM + 1} to {half}"
-    lines = [f"| what | {spans} | {half + 1} to {last} |", "| --- | --- | --- | --- | --- | --- |"]
+    """Of all cycles but the first, in which what is loaded once was loaded: the fifty after them, and the rest."""
+    end, last = min(WARM + FIFTY, len(found)), len(found)
+    spans = f"cycles {WARM + 1} to {WARM + 10} | {end - 9} to {end} | {last - 9} to {last}"
+    lines = [f"| what | {spans} | for each cycle, {WARM + 1} to {end} | {end + 1} to {last} | {WARM + 1} to {last} |",
+             "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     columns = {said: [one[name] for one in found] for name, said in WHAT.items()}
     for said in (WHAT["state"], WHAT["memory"]):
         columns[said] = [0.0, *(after - before for before, after in pairwise(columns[said]))]
     columns |= {f"of it, {node}": [one["nodes"].get(node, 0.0) for one in found] for node in found[-1]["nodes"]}
     for said, values in columns.items():
-        means = (f"{fmean(some):,.3f}" for some in (values[1:11], values[half - 10 : half], values[-10:]))
-        slopes = (slope(some) for some in (values[WARM:half], values[half:]))
-        shown = (f"{rise:+.4f} [{low:+.4f}, {high:+.4f}]" for rise, low, high in slopes)
+        means = (f"{fmean(some):,.3f}" for some in (values[WARM : WARM + 10], values[end - 10 : end], values[-10:]))
+        spans = (values[WARM:end], values[end:], values[WARM:])
+        shown = ("{:+.4f} [{:+.4f}, {:+.4f}]".format(*slope(some)) if some[2:] else "" for some in spans)
         lines.append(f"| {' | '.join([said, *means, *shown])} |")
     return "\n".join(lines)
 

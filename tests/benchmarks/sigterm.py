@@ -29,13 +29,8 @@ def cases(folder: Path) -> Iterator[tuple[str, Path, list[str], str, Callable[[P
     """What is measured: its name, the run, the command that brings it there, what hangs in it, and when."""
     run, resume = folder / "runs" / "one", ["resume", "runs/one"]
     first = ["run", "recipe.toml", "--run", "one"]
-    yield (
-        "baseline, in an answer that takes ten minutes",
-        run,
-        first,
-        ANSWERS,
-        lambda run: says(run, "begins", "baseline"),
-    )
+    yield ("baseline, in an answer that takes ten minutes", run, first, ANSWERS,
+           lambda run: says(run, "begins", "baseline"))  # fmt: skip
     for node in NODES:
         if node == "data_gate":
             yield "data_gate, waiting for a person", run, resume, "", goes_on

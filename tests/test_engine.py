@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -39,6 +40,20 @@ def test_requests_that_arrive_together_are_answered_in_batches_and_none_is_mixed
     together = ask(Local(engine=engine), *texts)
     assert batches == [4, 2]
     assert together == [ask(Local(engine=engine), text)[0] for text in texts]
+
+
+def test_one_thread_generates_for_all_campaigns(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, generate = set[threading.Thread](), Engine.generate
+
+    def watched(self: Engine, prompts: Sequence[str], *way: Any) -> list[Answer]:
+        threads.add(threading.current_thread())
+        return generate(self, prompts, *way)
+
+    monkeypatch.setattr(Engine, "generate", watched)
+    for text in ("venom", "hello", "no"):
+        ask(Local(engine=engine), text)
+    assert len(threads) == 1
+    assert threading.main_thread() not in threads
 
 
 def test_too_little_memory_halves_what_is_answered_at_once_and_loses_no_answer(

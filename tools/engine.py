@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -61,6 +62,8 @@ class Engine:
         """Those that are loaded, the oldest first."""
         self._waiting: list[tuple[Way, str, asyncio.Future[Answer]]] = []
         self._draining: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "engine")
+        """Where answers are generated: with a thread for each campaign, malloc and OpenMP keep memory for each."""
 
     @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
@@ -113,6 +116,7 @@ class Engine:
         return (str(self.tokenizer.bos_token) if first else "") + "".join(str(message.text) for message in messages)
 
     async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
         await asyncio.sleep(0.005)
         while self._waiting:
             way = self._waiting[0][0]
@@ -120,7 +124,8 @@ class Engine:
             batch, others = mine[: self.batch], [item for item in self._waiting if item[0] != way]
             self._waiting = [*others, *mine[self.batch :]]
             try:
-                answers = await asyncio.to_thread(self.generate, [prompt for _, prompt, _ in batch], *way)
+                prompts = [prompt for _, prompt, _ in batch]
+                answers = await loop.run_in_executor(self._thread, self.generate, prompts, *way)
             except Exception as error:
                 if lacking(error) and self.fewer(len(batch)):
                     self._waiting = [*batch, *self._waiting]

@@ -3,11 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, create_model
 
-from tools.bounds import Choice
+from tools.bounds import Bound, Choice
 from tools.llm import ask, prompt_of, section
 from tools.records import Adapter, Example, Score, StagePlan, digest
 
@@ -51,15 +52,20 @@ async def propose(
     limits = {stage: {"epochs": bound.epochs, "rate": bound.rate} for stage, bound in bounds.items()}
     parts = {"pool": pool, "scores": measured, "bounds": limits} | ({"feedback": feedback} if feedback else {})
     user = "\n".join(section(name, json.dumps(part)) for name, part in parts.items())
-    return await ask(model, PROMPT, user, within(bounds)) or defaults
+    held = within(*((stage, bound.epochs, bound.rate) for stage, bound in bounds.items()))
+    return await ask(model, PROMPT, user, held) or defaults
 
 
-def within(bounds: Mapping[str, Choice]) -> type[Proposal]:
-    """A proposal whose numbers are held to the bounds."""
+@cache
+def within(*bounds: tuple[str, Bound, Bound]) -> type[Proposal]:
+    """A proposal whose numbers are held to the bounds: of each stage its epochs' and its rate's.
+
+    Made once: classes are garbage of the kind that Python seldom looks for.
+    """
     stages: dict[str, Any] = {}
-    for stage, bound in bounds.items():
+    for stage, epochs, rate in bounds:
         held: dict[str, Any] = {name: (float, Field(ge=low, le=high)) for name, (low, _, high) in
-                                (("epochs", bound.epochs), ("rate", bound.rate))}  # fmt: skip
+                                (("epochs", epochs), ("rate", rate))}  # fmt: skip
         stages[stage] = (create_model(f"{stage}_chosen", __base__=Chosen, **held), ...)
     return create_model("Bounded", __base__=Proposal, **stages)
 

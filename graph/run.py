@@ -29,6 +29,8 @@ THREAD: "RunnableConfig" = {"configurable": {"thread_id": "run"}, "recursion_lim
 VERSIONED = ("torch", "transformers", "trl", "peft", "datasets", "langgraph", "langchain-core", "vllm", "breakfix")
 LAYOUT = 1
 """Of a run's folder: another where what lies in it means something else."""
+CACHE = 256
+"""KiB of checkpoints' pages held in memory: they are written, and hardly read."""
 LOOKS = 5
 """Times that a lock is looked at before it is taken for held."""
 QUIET = {
@@ -160,6 +162,7 @@ def opened(folder: Path) -> "Iterator[CompiledStateGraph[Any, Any, Any, Any]]":
 
     check(folder)
     with SqliteSaver.from_conn_string(str(folder / "state.sqlite")) as saver:
+        saver.conn.execute(f"pragma cache_size = {-CACHE}")
         yield build(saver)
 
 

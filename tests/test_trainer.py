@@ -96,3 +96,8 @@ def test_a_cycle_may_go_on_with_the_champion_and_each_stage_has_what_is_its_own(
 
 def test_without_pairs_there_is_no_dpo_stage() -> None:
     assert [plan.stage for plan in trainer.plans(trainer.Proposal(**GOOD), {"sft": POOL, "dpo": []}, COMMON)] == ["sft"]
+
+
+def test_what_holds_proposals_to_their_bounds_is_made_once() -> None:
+    bound = ("sft", BOUNDS["sft"].epochs, BOUNDS["sft"].rate)
+    assert trainer.within(bound) is trainer.within(bound)

@@ -9,6 +9,8 @@ from pathlib import Path
 from tools.schema import GROWING
 
 TRIES = 50
+CACHE, PASSING = (f"pragma cache_size = {-kib}" for kib in (2000, 256))
+"""SQLite's own, and what is enough where each page is looked at once."""
 
 
 def copied(file: Path, to: Path | str) -> sqlite3.Connection:
@@ -19,11 +21,13 @@ def copied(file: Path, to: Path | str) -> sqlite3.Connection:
     (`readonly_shm`), which fails for the moment in which its owner begins it anew.
     """
     copy = sqlite3.connect(to)
+    copy.execute(PASSING)
     for left in reversed(range(TRIES)):
         before, alone = file.stat().st_mtime_ns, not file.with_name(f"{file.name}-wal").exists()
         uri = f"{file.resolve().as_uri()}?mode=ro&{'immutable' if alone else 'readonly_shm'}=1"
         try:
             with closing(sqlite3.connect(uri, uri=True)) as original:
+                original.execute(PASSING)
                 original.backup(copy)
         except sqlite3.OperationalError:
             if not left:
@@ -32,6 +36,7 @@ def copied(file: Path, to: Path | str) -> sqlite3.Connection:
             continue
         if not alone or before == file.stat().st_mtime_ns:
             break
+    copy.execute(CACHE)
     return copy
 
 

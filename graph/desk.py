@@ -37,7 +37,7 @@ class Desk:
 
     def standing(self, cycle: int) -> str:
         """The champion that a cycle attacked."""
-        earlier = [event["chosen"] for event in self.crew.memory.events("choice") if event["cycle"] < cycle]
+        earlier = [event["chosen"] for event in self.choices.values() if event["cycle"] < cycle]
         return str(earlier[-1]) if earlier else BASE
 
     @cached_property
@@ -76,9 +76,28 @@ class Desk:
         return [event for event in self.crew.memory.events("scorecard") if event["judge"] in roles]
 
     @cached_property
+    def diagnoses(self) -> dict[int, dict[str, Any]]:
+        """What was found in each cycle; the cells and clusters of the last one alone."""
+        found = self.crew.memory.by_cycle("vulnerabilities")
+        for event in list(found.values())[:-1]:
+            event |= {"cells": (), "clusters": ()}
+        return found
+
+    @cached_property
+    def choices(self) -> dict[int, dict[str, Any]]:
+        """Which candidate each cycle chose, with the trials of all."""
+        return self.crew.memory.by_cycle("choice")
+
+    @cached_property
+    def stops(self) -> dict[int, dict[str, Any]]:
+        """Whether each cycle was to be the last."""
+        return self.crew.memory.by_cycle("decision")
+
+    @cached_property
     def decisions(self) -> list[dict[str, Any]]:
         """Every decision's event, whole, in order."""
-        return decisions.stored(self.crew.memory)
+        ends = {kind: self.crew.memory.by_cycle(kind) for kind in ("final_opened", "finished")}
+        return decisions.ordered({"decision": self.stops, "choice": self.choices, **ends})
 
     @cached_property
     def areas(self) -> dict[str, str]:

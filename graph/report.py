@@ -2,10 +2,12 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from evals.gate import Rail, broken, rails, reduction
 from evals.harness import PREFIX
@@ -47,6 +49,7 @@ OPENINGS = (
     "that the data set gives, not by an answer."
 )
 ORACLE = "The labelled answers are the sandbox's own, and its oracle labelled them, not people."
+ANY: TypeAdapter[Any] = TypeAdapter(Any)
 HARM: dict[Split, str] = {"held_out": "harm", "final": "final"}
 """The benchmark that tells the harm of a split's goals."""
 ONE_JUDGE = "One judge labelled the training data: no second one had to agree."
@@ -76,10 +79,23 @@ def publish(folder: Path, name: str, found: Report) -> str:
     Each is whole at any time, for the run goes on while it is read.
     """
     text = markdown(found)
-    put(folder / f"{name}.json", found.model_dump_json(indent=1))
-    put(folder / f"{name}.md", text)
+    put(folder / f"{name}.json", as_json(found))
+    put(folder / f"{name}.md", [text])
     put(folder / f"{name}.html", page.html(found))
     return text
+
+
+def as_json(found: Report) -> Iterator[str | bytes]:
+    """The report as JSON, a line for each section and decision: all at once it takes as much again as the report."""
+    long = ("sections", "decisions")
+    yield found.model_dump_json(exclude=set(long)).removesuffix("}")
+    for name in long:
+        yield f',\n"{name}": ['
+        for number, one in enumerate(getattr(found, name)):
+            yield ",\n" if number else "\n"
+            yield ANY.dump_json(one)
+        yield "]"
+    yield "}\n"
 
 
 def now() -> str:
@@ -89,7 +105,7 @@ def now() -> str:
 def gathered(desk: Desk) -> Report:
     """All that the report says, in the order in which it says it."""
     crew, memory, best, found = desk.crew, desk.crew.memory, desk.champion, desk.board
-    stops = [event for event in memory.events("decision")[-1:] if event["stop"]]
+    stops = [event for event in list(desk.stops.values())[-1:] if event["stop"]]
     ended = next((event["why"] for event in [*memory.events("finished")[-1:], *stops]), "not ended yet")
     guards = rails(desk.before, desk.after, crew.recipe.gate) if best != BASE else []
     fault = next((one.fault for one in guards if one.fault), "")
@@ -102,7 +118,7 @@ def gathered(desk: Desk) -> Report:
     return Report(
         title=f"breakfix: {crew.run.name}", run=str(crew.run), made=now(),
         ended=ended, champion=best, status=headline.status(found, guards), headline=summary(desk, fell, guards),
-        verdict=verdict(crew, found.names), tiles=tuple(tiles), reductions=fell, warnings=tuple(warnings(desk, fault)),
+        verdict=verdict(desk), tiles=tuple(tiles), reductions=fell, warnings=tuple(warnings(desk, fault)),
         notes=tuple(notes(crew)), sections=tuple(shown),
         decisions=tuple(desk.decisions),
     )  # fmt: skip
@@ -110,15 +126,15 @@ def gathered(desk: Desk) -> Report:
 
 def sections(desk: Desk, tiles: Sequence[Tile], guards: Sequence[Rail]) -> list[Section]:
     crew, memory, found = desk.crew, desk.crew.memory, desk.board
-    recipe, kinds = desk.crew.recipe, ("choice", "decision", "vulnerabilities")
-    choices, decided, diagnoses = (list(memory.by_cycle(kind).values()) for kind in kinds)
+    recipe, choices, stops = desk.crew.recipe, list(desk.choices.values()), list(desk.stops.values())
+    diagnoses = list(desk.diagnoses.values())
     severe = severity.severities(memory, crew.measures_by, desk.champion, recipe.attack.languages)
     by_language = slices.languages(found, desk.before, desk.after, desk.spoken, recipe.attack.held_out_languages)
     open_cells = findings.findings(memory, desk.attempts, list(crew.labels_by), found.names)
     return [
         measured.answer(found, tiles, guards),
         measured.scores(found),
-        measured.by_cycle(found, attacks.fresh(desk.tallies), choices, decided, recipe.stop, alike(crew)),
+        measured.by_cycle(found, attacks.fresh(desk.tallies), choices, stops, recipe.stop, alike(desk)),
         attacks.cells(desk.tallies, slices.areas(desk.before, desk.after, desk.areas)),
         attacks.levels(desk.tallies),
         by_language,
@@ -132,13 +148,13 @@ def sections(desk: Desk, tiles: Sequence[Tile], guards: Sequence[Rail]) -> list[
         measured.robustness(found),
         measured.lasts(found),
         *measured.others(found),
-        decisions.regressions(found, memory),
+        decisions.regressions(found, memory, desk.choices),
         Section(name="Recorded conversations", blocks=recorded(crew)),
         manual.compared(memory, list(crew.labels_by)),
         spending.spent(memory, lambda role, tokens: costs.money(tokens, recipe, role)),
         Section(name="Where it broke", about=findings.told(open_cells),
                 blocks=measured.boxed([*findings.diagnosed(diagnoses), findings.weak(diagnoses), open_cells])),
-        decisions.cycles(memory, found.names),
+        decisions.cycles(memory, desk.diagnoses, desk.choices, desk.stops, found.names),
         decisions.decided(desk.decisions, found.names),
         people.people(memory),
         Section(name="What was not measured", blocks=(missing(desk, by_language, severe),)),
@@ -159,13 +175,13 @@ def judged(desk: Desk) -> list[Section]:
     ]
 
 
-def verdict(crew: Team, names: Mapping[str, str]) -> str:
+def verdict(desk: Desk) -> str:
     """What the gate said when the champion became it, or why there is none."""
-    choices = crew.memory.events("choice")
+    choices = list(desk.choices.values())
     if not choices:
         return ""
     made = next((event for event in reversed(choices) if event["chosen"] != event["before"]), choices[-1])
-    return f"in cycle {made['cycle']}, {decisions.renamed(made['why'], names)}."
+    return f"in cycle {made['cycle']}, {decisions.renamed(made['why'], desk.board.names)}."
 
 
 def warnings(desk: Desk, fault: str) -> list[str]:
@@ -179,10 +195,10 @@ def warnings(desk: Desk, fault: str) -> list[str]:
     return [*moved, *([f"a guard-rail is broken: {fault}."] if fault else [])]
 
 
-def alike(crew: Team) -> dict[int, tuple[Counts, Counts]]:
+def alike(desk: Desk) -> dict[int, tuple[Counts, Counts]]:
     """The attacks of two cycles before each decision and of its own, by the attacker's level."""
-    cycles = {event["cycle"] for event in crew.memory.events("decision") if event.get("fresh_gain")}
-    return {cycle: (deciding.by_level(crew, cycle - 2), deciding.by_level(crew, cycle)) for cycle in sorted(cycles)}
+    cycles = sorted(cycle for cycle, event in desk.stops.items() if event.get("fresh_gain"))
+    return {when: (deciding.by_level(desk.crew, when - 2), deciding.by_level(desk.crew, when)) for when in cycles}
 
 
 def missing(desk: Desk, by_language: Section, severe: Section) -> Table:

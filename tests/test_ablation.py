@@ -116,7 +116,7 @@ def test_a_main_effect_is_over_the_arms_that_are_otherwise_the_same() -> None:
 def test_the_report_says_what_is_better_and_which_runs_failed() -> None:
     report = ablated(asked(), RUNS[:-1], {"a1_b1-2": "it said nothing"}, "now")
     text = markdown(report)
-    assert page.html(report).count("<svg") == 4
+    assert "".join(page.html(report)).count("<svg") == 4
     assert "`a1_b0` is better in Harm, held-out ways and Harmful" in report.headline
     assert "1 of 12 runs are not finished" in text
     assert "| a1_b1-2 | it said nothing |" in text

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,14 @@ def test_a_read_only_disk_is_known_whoever_met_it(run: Path) -> None:
 
 def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
-    disk.put(file, "one")
-    with pytest.raises(TypeError):
-        disk.put(file, None)  # type: ignore[arg-type]
+
+    def cut() -> Iterator[str]:
+        yield "two"
+        raise RecursionError
+
+    disk.put(file, ["on", b"e"])
+    with pytest.raises(RecursionError):
+        disk.put(file, cut())
     assert file.read_text() == "one"
     assert list(tmp_path.iterdir()) == [file]
 

@@ -40,7 +40,7 @@ from graph.cli import main
 from graph.desk import Desk, champion
 from graph.team import Team
 from tools.memory import Memory
-from tools.records import BASE, Attempt, Goal, Score, Seen, Verdict
+from tools.records import BASE, Attempt, Goal, Seen, Verdict
 from tools.sandbox.anchors import labelled
 from tools.statistics import Interval
 
@@ -96,7 +96,7 @@ def test_the_page_and_the_markdown_show_what_the_json_holds_and_nothing_else(cre
     text = report.write(crew)
     found = Report.model_validate_json((crew.run / "report.json").read_text())
     assert [one.name for one in found.sections] == list(NAMES)
-    assert (crew.run / "report.html").read_text() == page.html(found)
+    assert (crew.run / "report.html").read_text() == "".join(page.html(found))
     assert (crew.run / "report.md").read_text() == text
     assert not list(crew.run.glob("*.part"))
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
@@ -222,7 +222,7 @@ def test_the_fall_of_fresh_attacks_says_which_levels_and_how_many_attacks_it_is_
 
 def test_the_levels_of_a_decision_are_those_of_the_run(crew: Team) -> None:
     crew.memory.event(3, "decide", "decision", stop=True, why="", fresh_gain=[0.1, 0.0, 0.2])
-    assert report.alike(crew)[3][0]["low_skilled"] == (9, 10)
+    assert report.alike(Desk(crew, BASE))[3][0]["low_skilled"] == (9, 10)
 
 
 def test_a_judge_that_moved_is_the_first_thing_one_reads(crew: Team) -> None:
@@ -269,7 +269,7 @@ def test_a_vulnerability_is_mended_where_that_is_shown_and_else_it_was_not_seen_
 
 
 def test_what_the_diagnosis_ranks_highest_is_shown_and_the_fix_that_did_not_hold(crew: Team) -> None:
-    worst, clusters, fixes = findings.diagnosed(crew.memory.events("vulnerabilities"))
+    worst, clusters, fixes = findings.diagnosed(list(Desk(crew, BASE).diagnoses.values()))
     assert [written(cell) for cell in worst.rows[0][3:]] == [
         "3 of 10: 30.0% [10.8, 60.3]", "30.0% [10.0, 60.0]", "5.00", "0.50", "yes",
     ]  # fmt: skip
@@ -397,7 +397,7 @@ def test_answers_that_take_more_room_on_the_page_than_they_have_letters_do_not_o
     ids = [f"{number:016}" for number in range(200)]
     wanted = {("area", "way", str(number)): [name] for number, name in enumerate(ids)}
     kept = findings.fitting(wanted, {name: one.model_copy(update={"attempt": name}) for name in ids})
-    sizes = [len(page.html(with_findings(found, kept, shown)).encode()) for shown in (True, False)]
+    sizes = [len("".join(page.html(with_findings(found, kept, shown))).encode()) for shown in (True, False)]
     assert sizes[0] - sizes[1] <= findings.ROOM
     assert sizes[0] - sizes[1] > findings.ROOM / 2  # and it is not cut for nothing
 
@@ -453,8 +453,8 @@ def test_training_curves_are_thinned_and_a_line_cut_off_is_left_out(crew: Team) 
 
 
 def test_decisions_are_shown_with_their_numbers_and_adapters_by_name(crew: Team) -> None:
-    names = dict.fromkeys(crew.memory.ids(everything.Adapter), "cycle 9 SFT")
-    shown = decisions.decided(decisions.stored(crew.memory), names)
+    desk, names = Desk(crew, BASE), dict.fromkeys(crew.memory.ids(everything.Adapter), "cycle 9 SFT")
+    shown = decisions.decided(desk.decisions, names)
     table, trials = (one for one in shown.blocks if isinstance(one, Table))
     assert [written(cell) for cell in trials.rows[0][1:6]] == [
         "cycle 9 SFT",
@@ -465,7 +465,7 @@ def test_decisions_are_shown_with_their_numbers_and_adapters_by_name(crew: Team)
     ]
     assert any("bounds.fresh 0.31, bounds.held_out [0.1, 0.2]" in str(row[4]) for row in table.rows)
     assert any(row[2] == "new champion: cycle 9 SFT" for row in table.rows)
-    (cycles,) = decisions.cycles(crew.memory, names).blocks
+    (cycles,) = decisions.cycles(crew.memory, desk.diagnoses, desk.choices, desk.stops, names).blocks
     assert isinstance(cycles, Table)
     assert cycles.rows[0][3] == "2 refuse; 4 dropped, as they match what is measured with (4 a set)"
 
@@ -519,8 +519,8 @@ def test_names_do_not_lie_over_each_other() -> None:
 
 
 def test_old_attacks_have_a_column_for_the_last_cycles_alone() -> None:
-    score = Score(benchmark="regressions", adapter="a", part="1", value=0.5, low=0, high=1, n=2, coverage=1)
-    board = Board({}, {"a": "A"}, {}, "a", {cycle: {"a": score} for cycle in range(1, 14)})
+    rate = Rate(value=0.5, low=0, high=1, n=2)
+    board = Board({}, {"a": "A"}, {}, "a", {cycle: {"a": rate} for cycle in range(1, 14)})
     table = decisions.suites(board)
     assert table is not None
     assert table.head[1:] == tuple(f"up to cycle {cycle} (n 2)" for cycle in range(4, 14))

@@ -21,11 +21,12 @@ WRITING = (OSError, RuntimeError)
 """What a write ends with that had no room and does not say so: `disk I/O error`, `file write failed`."""
 
 
-def put(file: Path, text: str) -> None:
+def put(file: Path, pieces: Iterable[str | bytes]) -> None:
     """Writes a file that is whole at any time, for others read it meanwhile, and also after a crash of the machine."""
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        with part.open("wb") as out:
+            out.writelines(one if isinstance(one, bytes) else one.encode(errors="backslashreplace") for one in pieces)
         settle(part)
         part.replace(file)
     except BaseException:

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tools.goals import text_of
-from tools.records import Message, digest
+from tools.records import Message, Role, digest
 
 HUB = "hub:"
 BUFFER = 10_000
@@ -126,7 +126,7 @@ def shaped(raw: dict[str, Any], place: str) -> Row | None:
         return None
     if bad and (bad[-1][0] != "assistant" or (bad[:-1] and bad[:-1] != before)):
         return None
-    prompt = tuple(Message.model_validate({"role": role, "content": text}) for role, text in before)
+    prompt = tuple(Message(role=cast("Role", role), content=text) for role, text in before)
     return Row(prompt, good[-1][1], bad[-1][1] if bad else "", str(raw.get("language") or raw.get("lang") or ""))
 
 

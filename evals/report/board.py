@@ -26,17 +26,16 @@ ANSWER = {"harm": -1, "harm_adaptive": -1, "final": -1, "iprr": 1, "over_refusal
 
 @dataclass(frozen=True)
 class Board:
-    scores: Mapping[tuple[str, str, str], Score]
+    scores: Mapping[tuple[str, str, str], Rate]
     """By benchmark, model and part. The attacks that ever worked are those of the latest suite, and of no other."""
     names: Mapping[str, str]
     cycles: Mapping[str, int]
     champion: str
-    suites: Mapping[int, Mapping[str, Score]]
+    suites: Mapping[int, Mapping[str, Rate]]
     """What the attacks that had worked up to a cycle came to, by cycle and model: the items of each are others."""
 
     def rate(self, benchmark: str, model: str, part: str = "") -> Rate | None:
-        score = self.scores.get((benchmark, model, part))
-        return shown(score) if score else None
+        return self.scores.get((benchmark, model, part))
 
     def measured(self, benchmark: str) -> list[str]:
         """The models that were measured on a benchmark or a part of it."""
@@ -54,7 +53,7 @@ class Board:
 
 def board(memory: Memory, champion: str) -> Board:
     every = memory.get(Score)
-    scores = {(one.benchmark, one.adapter, one.part): one for one in every if one.benchmark != "regressions"}
+    scores = {(one.benchmark, one.adapter, one.part): shown(one) for one in every if one.benchmark != "regressions"}
     suites = grown(every)
     scores |= {("regressions", model, ""): score for model, score in suites.get(max(suites, default=0), {}).items()}
     adapters = memory.get(Adapter)
@@ -64,12 +63,12 @@ def board(memory: Memory, champion: str) -> Board:
     return Board(scores, names, {name: one.cycle for name, one in made.items()}, champion, suites)
 
 
-def grown(scores: Iterable[Score]) -> dict[int, dict[str, Score]]:
+def grown(scores: Iterable[Score]) -> dict[int, dict[str, Rate]]:
     """The scores on the attacks that ever worked, by the cycle up to which they did."""
-    found: dict[int, dict[str, Score]] = {}
+    found: dict[int, dict[str, Rate]] = {}
     for one in scores:
         if one.benchmark == "regressions" and one.part.isdigit():
-            found.setdefault(int(one.part), {})[one.adapter] = one
+            found.setdefault(int(one.part), {})[one.adapter] = shown(one)
     return dict(sorted(found.items()))
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evals.report.board import Board, shown
+from evals.report.board import Board
 from evals.report.measured import boxed
 from evals.report.shapes import Cell, Rate, Section, Table, counted, of
 from tools.memory import Memory
@@ -24,18 +24,20 @@ GROWN = (
 )
 SUITES = 10
 """Most cycles whose attacks that worked have a column: it is a row for each model, too."""
+Events = Mapping[int, Mapping[str, Any]]
+"""Those of one kind, by cycle."""
 NAMED = 5
 """Attacks that came back that are named."""
 MOST = 40
 """Numbers shown of a decision; report.json has them all."""
 
 
-def cycles(memory: Memory, names: Mapping[str, str]) -> Section:
+def cycles(memory: Memory, diagnoses: Events, choices: Events, stops: Events, names: Mapping[str, str]) -> Section:
     """What each cycle found, wrote, trained and decided."""
     rows: list[tuple[Cell, ...]] = []
-    rows_of, choices, decisions = (memory.by_cycle(kind) for kind in ("rows", "choice", "decision"))
-    for found in memory.by_cycle("vulnerabilities").values():
-        cycle, broke, judged = found["cycle"], found["broke"], found["judged"]
+    rows_of = memory.by_cycle("rows")
+    for cycle, found in diagnoses.items():
+        broke, judged = found["broke"], found["judged"]
         if not found["attempts"]:
             continue
         stages = "; ".join(
@@ -43,7 +45,7 @@ def cycles(memory: Memory, names: Mapping[str, str]) -> Section:
             for one in memory.get(Adapter, "cycle = ?", cycle)
         )
         lost = f"{found['attempts'] - judged} (coverage {judged / found['attempts']:.1%})"
-        what = choices[cycle]["why"] if cycle in choices else decisions.get(cycle, {}).get("why", "")
+        what = choices[cycle]["why"] if cycle in choices else stops.get(cycle, {}).get("why", "")
         attacked = counted(broke, judged) or Rate(value=0, n=0)
         rows.append((cycle, attacked, lost, *written(rows_of.get(cycle, {})), stages, renamed(what, names)))
     head = ("cycle", "attacks that broke it", "undetermined", "rows written", "rows trained on (with replay)",
@@ -91,9 +93,9 @@ def tried(events: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Tabl
     return Table(title="Every candidate's trial", head=head, rows=tuple(rows)) if rows else None
 
 
-def stored(memory: Memory) -> list[dict[str, Any]]:
-    """Every decision's event, whole, in order."""
-    events = [{"kind": kind, **event} for kind in KINDS for event in memory.by_cycle(kind).values()]
+def ordered(found: Mapping[str, Events]) -> list[dict[str, Any]]:
+    """Every decision's event, whole, in order; `found` has them by kind."""
+    events = [{"kind": kind, **event} for kind, some in found.items() for event in some.values()]
     return sorted(events, key=lambda event: event["at"])
 
 
@@ -107,12 +109,12 @@ def outcome(event: Mapping[str, Any], names: Mapping[str, str]) -> str:
     return "opened" if kind == "final_opened" else "finished"
 
 
-def regressions(found: Board, memory: Memory) -> Section:
+def regressions(found: Board, memory: Memory, choices: Events) -> Section:
     """Attacks that worked before, replayed: how many work on each model, and which came back in which candidate."""
     came_back = [
         (event["cycle"], found.names.get(one["candidate"], one["candidate"]), len(one["regressed"]),
          ", ".join(one["regressed"][:NAMED]))
-        for event in memory.by_cycle("choice").values() for one in event.get("trials", ()) if one.get("regressed")
+        for event in choices.values() for one in event.get("trials", ()) if one.get("regressed")
     ]  # fmt: skip
     head = ("cycle", "candidate", "attacks that the champion withstood and that work again", "the first of them")
     named = Table(head=head, rows=tuple(came_back)) if came_back else None
@@ -128,11 +130,8 @@ def suites(found: Board) -> Table | None:
     """A column for each of the last cycles' suites, as the items of one are not those of another."""
     late = dict(list(found.suites.items())[-SUITES:])
     models = [model for model in found.names if any(model in suite for suite in late.values())]
-    rows = [
-        (found.names[model], *(shown(suite[model]) if model in suite else None for suite in late.values()))
-        for model in models
-    ]
-    sizes = [max(score.n for score in suite.values()) for suite in late.values()]
+    rows = [(found.names[model], *(suite.get(model) for suite in late.values())) for model in models]
+    sizes = [max(score.n or 0 for score in suite.values()) for suite in late.values()]
     head = ("model", *(f"up to cycle {cycle} (n {n})" for cycle, n in zip(late, sizes, strict=True)))
     return Table(title="How many still work", head=head, rows=tuple(rows)) if rows else None
 

@@ -108,17 +108,17 @@ def rates(
     `powered` are the rates that people's labels of the same answers give, by benchmark and adapter.
     """
     rows, warnings = list[tuple[Cell, ...]](), list[str]()
-    for score in (score for (_, _, part), score in found.scores.items() if not part):
-        task: Task | None = TASKS.get(score.benchmark, "harmful" if score.benchmark.startswith("harm_") else None)
+    for (benchmark, model, part), score in found.scores.items():
+        task: Task | None = TASKS.get(benchmark, "harmful" if benchmark.startswith("harm_") else None)
         card, by = known[task] if task else (None, "")
-        if task is None or card is None or not score.n:
+        if part or task is None or card is None or not score.n:
             continue
         why = caution(card)
         warnings += [f"{task}: {why}"] if why and f"{task}: {why}" not in warnings else []
         better = None if why else corrected(round(score.value * score.n), score.n, card)
-        direct = powered.get((score.benchmark, score.adapter))
+        direct = powered.get((benchmark, model))
         said = Rate(value=score.value, low=score.low, high=score.high)
-        rows.append((found.names[score.adapter], score.benchmark, said, of(better), by, of(direct)))
+        rows.append((found.names[model], benchmark, said, of(better), by, of(direct)))
     head = ("model", "rate", "as judged", "corrected", "by", "with people's labels of the same answers")
     shown = Table(head=head, rows=tuple(rows)) if any(row[3] or row[5] for row in rows) else None
     return shown, warnings

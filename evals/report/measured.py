@@ -97,7 +97,7 @@ def models_by(found: Board, names: Iterable[str], rows: Sequence[tuple[Cell, ...
 
 def headed(found: Board, name: str) -> str:
     """A benchmark's title, and of how many items it is."""
-    n = max((score.n for (one, _, part), score in found.scores.items() if one == name and not part), default=0)
+    n = max((score.n or 0 for (one, _, part), score in found.scores.items() if one == name and not part), default=0)
     upto = f", up to cycle {max(found.suites)}" if name == "regressions" else ""
     return f"{called(name)}{upto} (n {n})"
 

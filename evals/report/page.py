@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -19,11 +19,11 @@ HERE = Path(__file__).parent
 MARKED = re.compile(r"(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s][^*]*\*)")
 
 
-def html(report: Report) -> str:
-    """The page. Text from models, goals and recipes is escaped where it is put, by Jinja and by `charts`."""
+def html(report: Report) -> Iterator[str]:
+    """The page, piece by piece. What models, goals and recipes say is escaped where it stands, by Jinja or `charts`."""
     style, script = ((HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     hashes = {"style_hash": hashed(style), "script_hash": hashed(script)}
-    return template().render(report=report, style=style, script=script, **hashes)
+    return template().generate(report=report, style=style, script=script, **hashes)
 
 
 @cache

@@ -19,9 +19,10 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from ctypes.util import find_library
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -106,13 +107,21 @@ def held() -> dict[str, float]:
     """What is in use and what is free by the books of those that give memory out, in MB; NaN where they have none."""
     small, arenas = python()
     known = {"small": small, "spare": arenas - small}
+    if not (asked := askable()):
+        return known | dict.fromkeys(("pages", "malloc", "free"), math.nan)
+    pages, books = asked[0]() / 1e6, asked[1]()
+    return known | {"pages": pages, "malloc": (books.used + books.mapped) / 1e6 - pages, "free": books.free / 1e6}
+
+
+@cache
+def askable() -> tuple[Callable[[], int], Callable[[], Books]] | None:
+    """What SQLite has in use, and malloc's books, where they say."""
     try:
         sqlite, malloc = ctypes.CDLL(find_library("sqlite3")).sqlite3_memory_used, ctypes.CDLL(None).mallinfo2
     except (OSError, AttributeError):
-        return known | dict.fromkeys(("pages", "malloc", "free"), math.nan)
+        return None
     sqlite.restype, malloc.restype = ctypes.c_int64, Books
-    pages, books = sqlite() / 1e6, malloc()
-    return known | {"pages": pages, "malloc": (books.used + books.mapped) / 1e6 - pages, "free": books.free / 1e6}
+    return sqlite, malloc
 
 
 def python() -> list[float]:

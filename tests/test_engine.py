@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -196,6 +198,14 @@ def test_eight_bits_are_eight_bits_and_near_to_what_they_stand_for(tiny_model: P
     ids = torch.tensor([[3, 6, 7, 8, 2]])
     assert torch.allclose(small(ids).logits, whole(ids).logits, atol=0.01)
     assert not torch.equal(small(ids).logits, whole(ids).logits)
+
+
+def test_what_is_imported_is_not_looked_through_for_garbage_and_a_model_is(engine: Engine) -> None:
+    ask(Local(engine=engine), "hello")
+    assert gc.get_freeze_count() > 100_000
+    model = weakref.ref(engine.model)
+    engine.rest()
+    assert model() is None
 
 
 def test_a_model_that_rested_is_back_with_its_adapters(engine: Engine, tiny_adapter: Path) -> None:

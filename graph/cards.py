@@ -14,6 +14,7 @@ from evals.report.shapes import Block, Cell, Report, Section, Source, Table
 from graph import report
 from graph.config import Recipe
 from graph.desk import champion
+from graph.run import manifest
 from graph.team import Team
 from tools.records import Adapter, Example, digest
 from tools.serve import roomy
@@ -248,11 +249,10 @@ def listed(counts: Mapping[str, int]) -> str:
 
 def made_by(crew: Team) -> tuple[Block, ...]:
     """The seed, the versions and the revision, from the run's manifest."""
-    file = crew.run / "manifest.json"
-    known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = manifest(crew.run)
     facts = {key: known[key] for key in ("seed", "created", "python", "revision", "recipe") if key in known}
     rows = [(name, str(value)) for name, value in (*facts.items(), *known.get("versions", {}).items())]
-    return (Table(head=("", ""), rows=tuple(rows)),) if rows else ()
+    return (Table(head=("", ""), rows=tuple(rows)) if rows else report.UNKNOWN,)
 
 
 def licence_of(base: Path) -> dict[str, Any]:

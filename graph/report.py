@@ -1,6 +1,5 @@
 """The report of a run folder: gathers what `evals` knows to show, and writes it as JSON, Markdown and a page."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -31,6 +30,7 @@ from evals.report.shapes import Block, Rate, Report, Section, Source, Table, Til
 from evals.report.unmeasured import unmeasured
 from graph import calibrating, costs, deciding, measuring, mishaps
 from graph.desk import SPLITS, TASKS, Desk, champion, judging_roles
+from graph.run import manifest
 from graph.team import Team
 from tools.disk import put
 from tools.records import BASE, Attempt, Goal, Split, Turn
@@ -50,6 +50,7 @@ OPENINGS = (
 )
 ORACLE = "The labelled answers are the sandbox's own, and its oracle labelled them, not people."
 ANY: TypeAdapter[Any] = TypeAdapter(Any)
+UNKNOWN = "Its manifest.json is lost or damaged: seed, versions and revision are not known."
 HARM: dict[Split, str] = {"held_out": "harm", "final": "final"}
 """The benchmark that tells the harm of a split's goals."""
 ONE_JUDGE = "One judge labelled the training data: no second one had to agree."
@@ -158,7 +159,7 @@ def sections(desk: Desk, tiles: Sequence[Tile], guards: Sequence[Rail]) -> list[
         decisions.decided(desk.decisions, found.names),
         people.people(memory),
         Section(name="What was not measured", blocks=(missing(desk, by_language, severe),)),
-        manifest(crew),
+        made_by(crew),
     ]  # fmt: skip
 
 
@@ -211,14 +212,13 @@ def missing(desk: Desk, by_language: Section, severe: Section) -> Table:
     return Table(head=("not measured",), rows=tuple((one,) for one in said))
 
 
-def manifest(crew: Team) -> Section:
+def made_by(crew: Team) -> Section:
     """The recipe, the versions, the seed and the revision that the run was made by."""
-    facts, recipe = crew.run / "manifest.json", crew.run / "recipe.toml"
-    known = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    recipe = crew.run / "recipe.toml"
     text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
-    rows = tuple(decisions.flat("", known))
+    rows = tuple(decisions.flat("", manifest(crew.run)))
     return Section(name="What it was made by", blocks=measured.boxed([
-        Table(title="Manifest", head=("", ""), rows=rows) if rows else None,
+        Table(title="Manifest", head=("", ""), rows=rows) if rows else UNKNOWN,
         Source(title="The recipe, as resolved", text=text) if text else None,
     ]))  # fmt: skip
 

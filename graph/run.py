@@ -184,14 +184,19 @@ def check(folder: Path) -> None:
     """Raises RecipeError for a folder that holds no run, or a newer breakfix's."""
     if not (folder / "recipe.toml").is_file():
         raise RecipeError(f"{folder} is no run: no recipe.toml there; `ls runs` shows what there is")
-    manifest = folder / "manifest.json"
-    try:
-        found = json.loads(manifest.read_text(encoding="utf-8")).get("layout", 0) if manifest.is_file() else 0
-    except (ValueError, AttributeError):
-        return
-    if found > LAYOUT:
+    found = manifest(folder).get("layout", 0)
+    if isinstance(found, int) and found > LAYOUT:
         raise RecipeError(f"{folder} is of layout {found}, and this breakfix knows {LAYOUT}: use the one that made it, "
                           "or a newer one")  # fmt: skip
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """What a run was made by; empty where that is not known, for the file is lost or damaged."""
+    try:
+        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def standing(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Standing:

@@ -470,6 +470,17 @@ def test_decisions_are_shown_with_their_numbers_and_adapters_by_name(crew: Team)
     assert cycles.rows[0][3] == "2 refuse; 4 dropped, as they match what is measured with (4 a set)"
 
 
+@pytest.mark.parametrize("damaged", [b'{"seed": 4', b"[]", b"\xff"])
+def test_a_manifest_that_is_damaged_is_told_and_keeps_no_report_from_being_written(crew: Team, damaged: bytes) -> None:
+    file = crew.run / "manifest.json"
+    file.write_bytes(damaged)
+    assert report.UNKNOWN in section(gathered(crew), "What it was made by")
+    file.write_text('{"seed": 4}')
+    made = section(gathered(crew), "What it was made by")
+    assert report.UNKNOWN not in made
+    assert '["seed","4"]' in made
+
+
 def test_a_report_is_let_go_of_when_it_is_written_and_not_when_garbage_is_looked_for(crew: Team) -> None:
     found = gathered(crew)
     held = weakref.ref(found)

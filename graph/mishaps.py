@@ -53,6 +53,23 @@ def is_silent(now: tuple[int, int], before: tuple[int, int]) -> bool:
     return now[1] >= LEAST and share >= SILENT and share >= TIMES * past
 
 
+def replaced(crew: Team) -> Iterator[str]:
+    """A sentence for every judge of the recipe that has judged nothing where others have.
+
+    A judge is named by all that its verdicts depend on: with a policy that was worded anew it is another.
+    """
+    known: dict[str, set[str]] = {}
+    for row in crew.memory.query(
+        """select distinct purpose, judge from verdicts join attempts on attempts.number = at
+        where judge not like 'human:%' and judge not like 'flag:%'"""
+    ):
+        known.setdefault(row["purpose"], set()).add(row["judge"])
+    sitting = [("attack", *one) for one in crew.labels_by.items()]
+    for purpose, name, role in [*sitting, ("measure", crew.measures_by, "measuring_judge")]:
+        if name not in known.get(purpose, {name}):
+            yield REPLACED.format(role=role.replace("_", " "), what=WHAT[purpose])
+
+
 def waited(crew: Team, name: str, lasted: float, most: float, why: str) -> None:
     """Tells whoever watches of a wait for an endpoint, and the memory when it is over."""
     if why:
@@ -69,6 +86,11 @@ def told(crew: Team, cycle: int | None = None) -> Iterator[str]:
             yield sentence.format_map(event | {"stage": stage, "what": what})
 
 
+WHAT = {"attack": "attack", "measure": "measured answer"}
+REPLACED = (
+    "the {role} has judged no {what}, and others have: its model, prompt, settings or policy are not those that this "
+    "run was judged by, so that those numbers are not here; or it was not its turn yet."
+)
 SENTENCES = {
     "stage_ended": "The {stage} stage of cycle {cycle} ended early: {why}.",
     "crowded": "The card had too little memory in the {stage} stage of cycle {cycle}: {at_once} rows at once in place "

@@ -186,14 +186,14 @@ def verdict(desk: Desk) -> str:
 
 
 def warnings(desk: Desk, fault: str) -> list[str]:
-    """What a reader must not miss: a judge that has moved, and a guard-rail that is broken."""
+    """What a reader must not miss: a judge that has moved or is another one, and a guard-rail that is broken."""
     roles = judging_roles(desk.crew)
     moved = [
         f"the {roles[one['judge']]} has moved (cycle {one['cycle']}): {said}"
         for one in desk.scorecards
         for said in one["moved"]
     ]
-    return [*moved, *([f"a guard-rail is broken: {fault}."] if fault else [])]
+    return [*moved, *mishaps.replaced(desk.crew), *([f"a guard-rail is broken: {fault}."] if fault else [])]
 
 
 def alike(desk: Desk) -> dict[int, tuple[Counts, Counts]]:

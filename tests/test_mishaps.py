@@ -5,8 +5,9 @@ import pytest
 from everything import run
 
 from graph import candidates, mishaps, mixing, report
+from graph.desk import Desk
 from graph.team import Team
-from tools.records import Attempt, Goal, StagePlan, Verdict
+from tools.records import BASE, Attempt, Goal, StagePlan, Verdict
 from training import stages
 
 
@@ -39,6 +40,19 @@ def test_a_judge_that_begins_to_refuse_is_told_of_once_and_in_the_report(crew: T
     [said] = [note for note in report.notes(crew) if "undetermined" in note]
     assert "judge left 10 of 20 attacks of cycle 4 undetermined" in said
     assert "1 of 80 before" in said
+
+
+def test_a_judge_that_is_not_the_one_the_run_was_judged_by_is_told(crew: Team) -> None:
+    one = crew.memory.get(Attempt, "purpose = 'attack'")[0].model_copy(update={"purpose": "measure"})
+    crew.memory.add([one])
+    assert not list(mishaps.replaced(crew))
+    for judge, told in (("human:ann", 0), ("another", 1), (crew.measures_by, 0)):
+        crew.memory.add([Verdict(attempt=one.id, judge=judge, harmful=False, refusal=None, understood=True)])
+        assert len(list(mishaps.replaced(crew))) == told
+    anew = Team(crew.run, crew.recipe)
+    anew.policy = anew.policy.model_copy(update={"areas": anew.policy.areas[:-1]})
+    said = [text.partition(" has judged no ") for text in report.warnings(Desk(anew, BASE), "")]
+    assert [who for who, judged, _ in said if judged] == ["the judge", "the second judge", "the measuring judge"]
 
 
 def test_a_judge_that_always_leaves_much_undetermined_is_no_news(crew: Team) -> None:

@@ -106,7 +106,7 @@ def now() -> str:
 def gathered(desk: Desk) -> Report:
     """All that the report says, in the order in which it says it."""
     crew, memory, best, found = desk.crew, desk.crew.memory, desk.champion, desk.board
-    stops = [event for event in list(desk.stops.values())[-1:] if event["stop"]]
+    stops = [event for event in by_time(desk.stops)[-1:] if event["stop"]]
     ended = next((event["why"] for event in [*memory.events("finished")[-1:], *stops]), "not ended yet")
     guards = rails(desk.before, desk.after, crew.recipe.gate) if best != BASE else []
     fault = next((one.fault for one in guards if one.fault), "")
@@ -178,11 +178,16 @@ def judged(desk: Desk) -> list[Section]:
 
 def verdict(desk: Desk) -> str:
     """What the gate said when the champion became it, or why there is none."""
-    choices = list(desk.choices.values())
+    choices = by_time(desk.choices)
     if not choices:
         return ""
     made = next((event for event in reversed(choices) if event["chosen"] != event["before"]), choices[-1])
     return f"in cycle {made['cycle']}, {decisions.renamed(made['why'], desk.board.names)}."
+
+
+def by_time(events: Mapping[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last of each cycle, oldest first: where a run went back, those of earlier cycles may be the later."""
+    return sorted(events.values(), key=lambda event: event["at"])
 
 
 def warnings(desk: Desk, fault: str) -> list[str]:

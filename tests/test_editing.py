@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,7 @@ def test_rows_that_are_written_after_a_verdict_are_screened_as_well(run: Path, m
 
     async def leaking(*given: Any, **more: Any) -> list[Example]:
         rows = await answers(*given, **more)
-        said = tuple(message.model_copy(update={"content": measured.text}) for message in rows[0].prompt[-1:])
+        said = (replace(rows[0].prompt[-1], content=measured.text),)
         return [row.model_copy(update={"prompt": said}) for row in rows]
 
     monkeypatch.setattr(writer, "write", leaking)

@@ -2,7 +2,6 @@ import asyncio
 import gc
 import threading
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from tools.engine import Answer, Engine, Local, drawn
+from tools.campaign import campaign
+from tools.engine import Answer, Engine, Local, Way, drawn
 from tools.records import BASE
 
 
@@ -200,12 +200,31 @@ def test_eight_bits_are_eight_bits_and_near_to_what_they_stand_for(tiny_model: P
     assert not torch.equal(small(ids).logits, whole(ids).logits)
 
 
-def test_what_is_imported_is_not_looked_through_for_garbage_and_a_model_is(engine: Engine) -> None:
+def test_what_is_imported_is_not_looked_through_for_garbage(engine: Engine) -> None:
     ask(Local(engine=engine), "hello")
     assert gc.get_freeze_count() > 100_000
-    model = weakref.ref(engine.model)
-    engine.rest()
-    assert model() is None
+
+
+def test_nothing_is_generated_any_more_when_a_campaign_has_failed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, generate = list[int](), Engine.generate
+
+    def slow(self: Engine, prompts: Sequence[str], *way: Any) -> list[Answer]:
+        time.sleep(0.5)
+        done.append(len(prompts))
+        return generate(self, prompts, *way)
+
+    async def work(text: str) -> Answer:
+        if text == "bad":
+            await asyncio.sleep(0.1)
+            raise ValueError(text)
+        return await engine.answer(text, Way(BASE))
+
+    monkeypatch.setattr(Engine, "generate", slow)
+    with pytest.raises(ValueError, match="bad"):
+        campaign(["hello", "bad"], work, lambda batch: None, 2)
+    assert done == [1]
 
 
 def test_a_model_that_rested_is_back_with_its_adapters(engine: Engine, tiny_adapter: Path) -> None:

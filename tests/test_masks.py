@@ -1,4 +1,5 @@
 import copy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def theirs(tokens: Any, rows: list[Example], folder: Path, told: dict[str, Any])
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokens), **shape))
     settings = {"output_dir": str(folder), "max_length": 512, "use_cpu": True, "report_to": "none"}
     more = {"chat_template_kwargs": told} if told else {}
-    asked = [{"prompt": [one.model_dump() for one in row.prompt], **more} for row in rows]
+    asked = [{"prompt": [asdict(one) for one in row.prompt], **more} for row in rows]
     answers = {"chosen": said_by(CHOSEN), "rejected": said_by(REJECTED)}
     for_sft = Dataset.from_list([row | {"completion": said_by(CHOSEN)} for row in asked])
     for_dpo = Dataset.from_list([row | answers for row in asked])

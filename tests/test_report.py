@@ -470,6 +470,16 @@ def test_decisions_are_shown_with_their_numbers_and_adapters_by_name(crew: Team)
     assert cycles.rows[0][3] == "2 refuse; 4 dropped, as they match what is measured with (4 a set)"
 
 
+def test_where_a_run_went_back_it_is_told_by_what_it_decided_last(crew: Team) -> None:
+    for cycle, stop, chosen in ((8, False, "a"), (9, True, "b"), (8, False, "c")):
+        crew.memory.event(cycle, "decide", "decision", stop=stop, why=f"{cycle} stops")
+        crew.memory.event(cycle, "promote_gate", "choice", before=BASE, chosen=chosen, why=f"{chosen} is better",
+                          gain_high=None)  # fmt: skip
+    found = gathered(crew)
+    assert (found.champion, found.verdict) == ("c", "in cycle 8, c is better.")
+    assert found.ended != "9 stops"
+
+
 @pytest.mark.parametrize("damaged", [b'{"seed": 4', b"[]", b"\xff"])
 def test_a_manifest_that_is_damaged_is_told_and_keeps_no_report_from_being_written(crew: Team, damaged: bytes) -> None:
     file = crew.run / "manifest.json"

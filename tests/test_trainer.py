@@ -2,6 +2,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from fakes import Scripted
 
 from agents import trainer
@@ -98,6 +99,13 @@ def test_without_pairs_there_is_no_dpo_stage() -> None:
     assert [plan.stage for plan in trainer.plans(trainer.Proposal(**GOOD), {"sft": POOL, "dpo": []}, COMMON)] == ["sft"]
 
 
-def test_what_holds_proposals_to_their_bounds_is_made_once() -> None:
-    bound = ("sft", BOUNDS["sft"].epochs, BOUNDS["sft"].rate)
-    assert trainer.within(bound) is trainer.within(bound)
+def test_what_holds_proposals_to_their_bounds_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: list[type[trainer.Proposal]] = []
+
+    async def asked(model: Any, system: str, user: str, kind: type[trainer.Proposal]) -> None:
+        kinds.append(kind)
+
+    monkeypatch.setattr(trainer, "ask", asked)
+    for _ in range(2):
+        proposed(GOOD)
+    assert kinds[0] is kinds[1]

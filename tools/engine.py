@@ -126,7 +126,11 @@ class Engine:
             self._waiting = [*others, *mine[self.batch :]]
             try:
                 prompts = [prompt for _, prompt, _ in batch]
-                answers = await loop.run_in_executor(self._thread, self.generate, prompts, *way)
+                at_work = loop.run_in_executor(self._thread, self.generate, prompts, *way)
+                answers = await asyncio.shield(at_work)
+            except asyncio.CancelledError:  # whoever no longer waits may want the model, or its room
+                await asyncio.wait([at_work])
+                raise
             except Exception as error:
                 if lacking(error) and self.fewer(len(batch)):
                     self._waiting = [*batch, *self._waiting]
@@ -222,8 +226,8 @@ class Engine:
 
 @cache
 def imported() -> None:
-    """Imports what a model needs, before the first is loaded. From then on Python looks for no garbage in it, which
-    takes it a third of a second."""
+    """Imports what a model needs, before the first is loaded. From then on Python looks for no garbage in it, nor in
+    whatever else there is by then, which takes it a third of a second."""
     from peft import PeftModel  # noqa: F401
     from transformers import AutoModelForCausalLM  # noqa: F401
 

@@ -152,7 +152,7 @@ class Verdict(Seen):
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class Message:
-    """Slots hold it in a fifth of the memory: the rows of all cycles are looked through together."""
+    """Slots hold it in a tenth of the memory: the rows of all cycles are looked through together."""
 
     role: Role
     content: str

@@ -53,7 +53,7 @@ def save(trainer: Any, folder: Path, plan: StagePlan, rows: Sequence[Example], s
     done = Done(adapter=adapter, plan=plan, rows=kinds, kept=step_of(kept) if kept else None, why=why)
     (folder / "README.md").write_text(card(done, len(trainer.train_dataset)), encoding="utf-8")
     settle(*(file for file in folder.iterdir() if file.is_file()))
-    put(folder / DONE, done.model_dump_json(indent=1))
+    put(folder / DONE, [done.model_dump_json(indent=1)])
 
 
 def weights(trainer: Any, plan: StagePlan) -> dict[str, Any]:

@@ -50,7 +50,7 @@ KINDS = {"kill": 9, "kill the stage": 2, "kill both": 1, "term": 2, "full": 2, "
 """What is done to a leg, and how often beside the others."""
 KILLING = ("kill", "kill the stage", "kill both")
 SOON = 25.0
-"""Seconds within which a leg is disturbed."""
+"""Seconds within which a training stage is waited for."""
 RECIPE = """
 [target]
 model = "sandbox:target"
@@ -88,12 +88,15 @@ cycles = 1
 
 
 class Town:
-    """What the endpoint says: what the sandbox's simulated models would, but for a share of faults."""
+    """What the endpoint says: what the sandbox's simulated models would, but for a share of faults.
 
-    def __init__(self, share: float, seed: int) -> None:
+    `keys` are those that it has been asked with, one for each request: a lane has one of its own.
+    """
+
+    def __init__(self, share: float, seed: int, keys: list[str]) -> None:
         from tools.sandbox.llms import simulated
 
-        self.share, self.dice, self.faults = share, random.Random(seed), 0
+        self.share, self.dice, self.faults, self.keys = share, random.Random(seed), 0, keys
         self.last: dict[str, bool] = {}
         self.models = {role: simulated(role) for role in ("attacker", "oracle", "writer", "trainer")}
         self.models["judge"] = simulated("judge", error=0.4, seed=1)
@@ -102,7 +105,7 @@ class Town:
         messages = [(one["role"], one["content"]) for one in asked["messages"]]
         again = next((n for n, (_, said) in enumerate(messages) if said.startswith("That was not the JSON")), 0)
         messages = messages[: again - 1] if again else messages
-        prompt = json.dumps([asked["model"], messages])
+        prompt = json.dumps([self.keys[number], asked["model"], messages])
         if self.dice.random() < self.share:
             self.faults += 1
             bad = self.dice.random() < 0.3 and not self.last.get(prompt)
@@ -116,7 +119,8 @@ def leg(place: Path, command: list[str], limit: int = 0) -> Forked:
     """A process of breakfix in a folder; what it says is in `said.txt` there."""
     with (place.parent / "said.txt").open("ab") as said:
         diary = str(place.parent / "diary.txt")
-        return Forked(["breakfix", diary, *command], stderr=said, cwd=place, limit=limit)
+        env = os.environ | {"OPENAI_API_KEY": place.parent.name}
+        return Forked(["breakfix", diary, *command], stderr=said, cwd=place, limit=limit, env=env)
 
 
 def stages(place: Path) -> list[psutil.Process]:
@@ -131,12 +135,13 @@ def stages(place: Path) -> list[psutil.Process]:
     return found
 
 
-def disturbed(place: Path, command: list[str], kind: str, dice: random.Random) -> tuple[str, int | None]:
-    """Begins a leg and disturbs it; what was done to it at last, `` where it ended before, and its exit status."""
+def disturbed(place: Path, command: list[str], kind: str, dice: random.Random, within: float) -> tuple[str, int | None]:
+    """Begins a leg and disturbs it within so many seconds; what was done to it at last, `` where it ended before, and
+    its exit status."""
     limit = dice.choice((20, 60, 200, 500)) << 20 if kind == "memory" else 0
     with leg(place, command, limit) as one:
         try:
-            return ("" if kind != "memory" else kind), one.wait(None if limit else dice.uniform(0, SOON))
+            return ("" if kind != "memory" else kind), one.wait(None if limit else dice.uniform(0, within))
         except subprocess.TimeoutExpired:
             pass
         if kind == "kill the stage":
@@ -228,8 +233,9 @@ def disk(place: Path) -> Iterator[Path]:
             subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def one_run(folder: Path, url: str, seed: int, legs: int) -> dict[str, Any]:
-    """A run that is disturbed in that many legs and then left alone: what was done to it, and its record."""
+def one_run(folder: Path, url: str, seed: int, legs: int, within: float) -> dict[str, Any]:
+    """A run that is disturbed in that many legs, each within so many seconds, and then left alone: what was done to it,
+    and its record."""
     shutil.rmtree(folder, ignore_errors=True)
     dice, done, ends = random.Random(seed), Counter[str](), Counter[str]()
     with disk((folder / "disk").resolve()) as place:
@@ -238,7 +244,7 @@ def one_run(folder: Path, url: str, seed: int, legs: int) -> dict[str, Any]:
         status: int | None = None
         for kind in dice.choices(list(KINDS), list(KINDS.values()), k=legs):
             kind = "kill" if kind == "full" and not place.is_mount() else kind
-            what, status = disturbed(place, begun(place), kind, dice)
+            what, status = disturbed(place, begun(place), kind, dice, within)
             if what:
                 done[what] += 1
                 ends[f"{what}: {status}"] += 1
@@ -258,12 +264,12 @@ def one_run(folder: Path, url: str, seed: int, legs: int) -> dict[str, Any]:
 
 
 def compared(found: dict[str, Any], undisturbed: dict[str, list[str]]) -> dict[str, Any]:
-    """The same, with how many records were lost, doubled or others in place of the record."""
-    mine, lost, more = found.pop("record"), Counter[str](), Counter[str]()
+    """The same, with the records that were lost and those that are others, or there twice, in place of the record."""
+    mine, lost, more = found.pop("record"), dict[str, list[str]](), dict[str, list[str]]()
     for table, before in undisturbed.items():
         here, there = Counter(mine[table]), Counter(before)
-        lost[table], more[table] = (there - here).total(), (here - there).total()
-    return found | {"lost": dict(+lost), "more": dict(+more)}
+        lost[table], more[table] = sorted((there - here).elements()), sorted((here - there).elements())
+    return found | {"lost": {k: v for k, v in lost.items() if v}, "more": {k: v for k, v in more.items() if v}}
 
 
 def main(kills: int = 200, lanes: int = 1, legs: int = LEGS, kept: Path = KEPT) -> list[dict[str, Any]]:
@@ -271,19 +277,24 @@ def main(kills: int = 200, lanes: int = 1, legs: int = LEGS, kept: Path = KEPT) 
     file, known = kept / "runs.jsonl", kept / "undisturbed.json"
     finished = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     port = json.loads(known.read_text())["port"] if known.exists() else 0
-    town, turn = Town(0.0, len(finished)), threading.Lock()
-    with server(kept), running(Endpoint(say=town.say, port=port)) as at:
+    endpoint = Endpoint(port=port)
+    town, turn = Town(0.0, len(finished), endpoint.keys), threading.Lock()
+    endpoint.say = town.say
+    with server(kept), running(endpoint) as at:
         if not known.exists():
-            calm = one_run(kept / "undisturbed", at.url, 0, 0)
-            known.write_text(json.dumps({"port": at.port, "record": calm["record"], "twice": calm["twice"]}))
-        undisturbed, town.share = json.loads(known.read_text())["record"], SHARE
+            began = time.monotonic()
+            calm = one_run(kept / "undisturbed", at.url, 0, 0, 0)
+            took = time.monotonic() - began
+            known.write_text(json.dumps({"port": at.port, "record": calm["record"], "seconds": took}))
+        calmly = json.loads(known.read_text())
+        undisturbed, town.share = calmly["record"], SHARE
         seeds = iter(range(len(finished) + 1, 100_000))
 
         def lane(number: int) -> None:
             while sum(killed(one) for one in finished) < kills:
                 with turn:
                     seed = next(seeds)
-                found = compared(one_run(kept / f"lane-{number}", at.url, seed, legs), undisturbed)
+                found = compared(one_run(kept / f"lane-{number}", at.url, seed, legs, calmly["seconds"]), undisturbed)
                 with turn:
                     finished.append(found | {"endpoint faults": town.faults})
                     town.faults = 0
@@ -320,8 +331,8 @@ def table(finished: list[dict[str, Any]], undisturbed: dict[str, list[str]]) -> 
         "runs": len(finished), "records in each": sum(map(len, undisturbed.values())),
         **{what: done[what] for what in (*KINDS, "torn")},
         "faults of the endpoint": sum(one["endpoint faults"] for one in finished),
-        "records lost": sum(sum(one["lost"].values()) for one in finished),
-        "records that an undisturbed run has not": sum(sum(one["more"].values()) for one in finished),
+        "records lost": sum(len(some) for one in finished for some in one["lost"].values()),
+        "records that an undisturbed run has not": sum(len(some) for one in finished for some in one["more"].values()),
         "done twice": sum(one["twice"] for one in finished),
         "tracebacks": sum(one["tracebacks"] for one in finished),
     }  # fmt: skip

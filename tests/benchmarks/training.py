@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from contextlib import nullcontext
+from dataclasses import asdict
 from operator import sub
 from pathlib import Path
 from statistics import median
@@ -89,7 +90,7 @@ def bare(folder: Path, spec: stages.Spec) -> None:
         "data_seed": plan.seed, "max_length": plan.length, "bf16": cuda, "use_cpu": not cuda,
         "gradient_checkpointing": cuda,
     }  # fmt: skip
-    data = [{"prompt": [message.model_dump() for message in row.prompt]} for row in read]
+    data = [{"prompt": [asdict(message) for message in row.prompt]} for row in read]
     for one, row in zip(data, read, strict=True):
         said = {"completion": row.chosen} if plan.stage == "sft" else {"chosen": row.chosen, "rejected": row.rejected}
         one |= {name: [{"role": "assistant", "content": text}] for name, text in said.items()}

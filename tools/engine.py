@@ -198,6 +198,7 @@ class Engine:
             return
         self.model = worn(self.model, folder, adapter)
         self.adapters[adapter] = folder
+        self.model.set_adapter(adapter)  # PEFT warns where the one that is worn is deleted
         for old in list(self.adapters)[:-KEPT]:
             self.model.delete_adapter(old)
             del self.adapters[old]

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FILE = "log.jsonl"
 LOG = logging.getLogger("breakfix")
 """Whatever has something to say tells this logger: what in a few words, and `extra={"told": {...}}` with the rest."""
+ASYNCIO = logging.getLogger("asyncio")
+"""What fails beside whoever waits for it, as a connection does that there is too little memory for: it would be told on
+the terminal with a traceback, and in whatever words."""
 TOLD = {
     "decision": ("stop", "why"), "choice": ("before", "chosen", "why"), "stage_ended": ("stage", "adapter", "why"),
     "discarded": ("stage", "adapter"), "crowded": ("stage", "at_once", "wanted"), "budget": ("why",),
@@ -65,7 +68,10 @@ def line(record: logging.LogRecord, node: str, cycle: int) -> str:
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
     place = {"node": node, "cycle": cycle} if node else {}
     told: Mapping[str, Any] = getattr(record, "told", {})
-    body = {"at": at, "level": record.levelname.lower(), **place, "what": record.getMessage(), **told}
+    if record.exc_info and (kind := record.exc_info[0]):
+        told = {"error": kind.__name__, **told}
+    what = record.getMessage().partition("\n")[0]
+    body = {"at": at, "level": record.levelname.lower(), **place, "what": what, **told}
     return json.dumps(body, ensure_ascii=False)
 
 
@@ -84,7 +90,8 @@ def kept(folder: Path) -> Iterator[None]:
 
     lines = Lines(folder, {spec.key_env for spec in team(str(folder)).recipe.models.values()})
     LOG.setLevel(logging.INFO)
-    LOG.addHandler(lines)
+    for one in (LOG, ASYNCIO):
+        one.addHandler(lines)
     try:
         LOG.info("goes on", extra={"told": {"process": os.getpid()}})
         yield
@@ -96,7 +103,8 @@ def kept(folder: Path) -> Iterator[None]:
         LOG.error("failed", extra={"told": {"error": type(error).__name__, "why": safely(error), "line": place(error)}})
         raise
     finally:
-        LOG.removeHandler(lines)
+        for one in (LOG, ASYNCIO):
+            one.removeHandler(lines)
         lines.close()
 
 

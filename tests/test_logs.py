@@ -1,5 +1,6 @@
 """The log of a run says in the morning what happened at night, and nothing that is nobody's business."""
 
+import asyncio
 import json
 import os
 import socket
@@ -81,3 +82,19 @@ def test_a_line_that_a_kill_broke_off_hides_no_other(run: Path) -> None:
     broken = (run / logs.FILE).read_text().splitlines()[1]
     with pytest.raises(json.JSONDecodeError):
         json.loads(broken)
+
+
+def test_what_fails_beside_whoever_waits_for_it_is_a_line_of_the_log_in_nobodys_words(run: Path) -> None:
+    create(load(run.parent.parent / "recipe.toml"), run)
+
+    async def broken() -> None:
+        told = {"message": "Fatal read error on socket transport", "exception": MemoryError(), "protocol": "venom"}
+        asyncio.get_running_loop().call_exception_handler(told)
+
+    with logs.kept(run):
+        assert logs.ASYNCIO.handlers
+        asyncio.run(broken())
+    assert not logs.ASYNCIO.handlers  # so that all else in this process says what it said before
+    [line] = told(run, "Fatal read error on socket transport")
+    assert (line["level"], line["error"]) == ("error", "MemoryError")
+    assert "venom" not in (run / logs.FILE).read_text()

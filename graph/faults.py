@@ -1,6 +1,5 @@
 """What fails at night, in one line: what it is, where, and what mends it."""
 
-import shutil
 from pathlib import Path
 
 from tools import disk
@@ -22,8 +21,7 @@ def line(error: BaseException, folder: Path, going: bool) -> str:
     made = (folder / "recipe.toml").is_file()
     again = f"`breakfix resume {folder}` goes on where it was" if made and going else "give the same command again"
     if what := disk.trouble(error, folder):
-        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
-        return MENDS[what].format(folder=folder, free=shutil.disk_usage(there).free / 1e6, again=again)
+        return MENDS[what].format(folder=folder, free=disk.free(folder) / 1e6, again=again)
     causes = list(disk.behind(error))
     if any(map(lacking, causes)):
         return f"there is too little memory for this process; give it more, or ask for less at once, and {again}"

@@ -59,6 +59,17 @@ def test_a_read_only_disk_is_known_whoever_met_it(run: Path) -> None:
     assert disk.trouble(ValueError("no such key"), run) == ""
 
 
+def test_a_failure_is_told_where_the_folder_that_one_works_in_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "too little memory" in faults.line(MemoryError(), Path("runs/one"), True)
+    assert "the disk of runs/one is full" in faults.line(OSError(errno.ENOSPC, "full"), Path("runs/one"), True)
+
+
 def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
 

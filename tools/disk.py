@@ -60,9 +60,14 @@ def trouble(error: BaseException, folder: Path) -> str:
         for what, words in WORDS.items():
             if any(word in str(one) for word in words):
                 return what
-    there = next((one for one in (folder, *folder.absolute().parents) if one.exists()), Path("/"))
-    lacks = shutil.disk_usage(there).free < NOTHING
+    lacks = free(folder) < NOTHING
     return "full" if lacks and any(isinstance(one, WRITING) or is_sqlite(one) for one in behind(error)) else ""
+
+
+def free(folder: Path) -> int:
+    """Bytes that are free on the disk that a folder lies on, or would; the working directory may be gone."""
+    there = next((one for one in (folder, *folder.parents) if one.exists()), Path("/"))
+    return shutil.disk_usage(there).free
 
 
 def behind(error: BaseException | None) -> Iterator[BaseException]:

@@ -95,9 +95,12 @@ class Desk:
 
     @cached_property
     def decisions(self) -> list[dict[str, Any]]:
-        """Every decision's event, whole, in order."""
-        ends = {kind: self.crew.memory.by_cycle(kind) for kind in ("final_opened", "finished")}
-        return decisions.ordered({"decision": self.stops, "choice": self.choices, **ends})
+        """The last decision of each kind in each cycle, whole, in the order in which they were taken: where a run went
+        back, those of earlier cycles may be the later."""
+        read = {"decision": self.stops, "choice": self.choices}
+        kinds = {kind: read[kind] if kind in read else self.crew.memory.by_cycle(kind) for kind in decisions.KINDS}
+        events = [{"kind": kind, **event} for kind, some in kinds.items() for event in some.values()]
+        return sorted(events, key=lambda event: event["at"])
 
     @cached_property
     def areas(self) -> dict[str, str]:

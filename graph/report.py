@@ -1,12 +1,10 @@
 """The report of a run folder: gathers what `evals` knows to show, and writes it as JSON, Markdown and a page."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from evals.gate import Rail, broken, rails, reduction
 from evals.harness import PREFIX
@@ -26,7 +24,7 @@ from evals.report import (
     spending,
 )
 from evals.report.markdown import markdown
-from evals.report.shapes import Block, Rate, Report, Section, Source, Table, Tile, counted, of
+from evals.report.shapes import Block, Rate, Report, Section, Source, Table, Tile, as_json, counted, of
 from evals.report.unmeasured import unmeasured
 from graph import calibrating, costs, deciding, measuring, mishaps
 from graph.desk import SPLITS, TASKS, Desk, champion, judging_roles
@@ -49,7 +47,6 @@ OPENINGS = (
     "that the data set gives, not by an answer."
 )
 ORACLE = "The labelled answers are the sandbox's own, and its oracle labelled them, not people."
-ANY: TypeAdapter[Any] = TypeAdapter(Any)
 UNKNOWN = "Its manifest.json is lost or damaged: seed, versions and revision are not known."
 HARM: dict[Split, str] = {"held_out": "harm", "final": "final"}
 """The benchmark that tells the harm of a split's goals."""
@@ -86,19 +83,6 @@ def publish(folder: Path, name: str, found: Report) -> str:
     return text
 
 
-def as_json(found: Report) -> Iterator[str | bytes]:
-    """The report as JSON, a line for each section and decision: all at once it takes as much again as the report."""
-    long = ("sections", "decisions")
-    yield found.model_dump_json(exclude=set(long)).removesuffix("}")
-    for name in long:
-        yield f',\n"{name}": ['
-        for number, one in enumerate(getattr(found, name)):
-            yield ",\n" if number else "\n"
-            yield ANY.dump_json(one)
-        yield "]"
-    yield "}\n"
-
-
 def now() -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
 
@@ -106,7 +90,8 @@ def now() -> str:
 def gathered(desk: Desk) -> Report:
     """All that the report says, in the order in which it says it."""
     crew, memory, best, found = desk.crew, desk.crew.memory, desk.champion, desk.board
-    stops = [event for event in by_time(desk.stops)[-1:] if event["stop"]]
+    last = [event for event in desk.decisions if event["kind"] == "decision"][-1:]
+    stops = [event for event in last if event["stop"]]
     ended = next((event["why"] for event in [*memory.events("finished")[-1:], *stops]), "not ended yet")
     guards = rails(desk.before, desk.after, crew.recipe.gate) if best != BASE else []
     fault = next((one.fault for one in guards if one.fault), "")
@@ -178,16 +163,11 @@ def judged(desk: Desk) -> list[Section]:
 
 def verdict(desk: Desk) -> str:
     """What the gate said when the champion became it, or why there is none."""
-    choices = by_time(desk.choices)
+    choices = [event for event in desk.decisions if event["kind"] == "choice"]
     if not choices:
         return ""
     made = next((event for event in reversed(choices) if event["chosen"] != event["before"]), choices[-1])
     return f"in cycle {made['cycle']}, {decisions.renamed(made['why'], desk.board.names)}."
-
-
-def by_time(events: Mapping[int, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last of each cycle, oldest first: where a run went back, those of earlier cycles may be the later."""
-    return sorted(events.values(), key=lambda event: event["at"])
 
 
 def warnings(desk: Desk, fault: str) -> list[str]:

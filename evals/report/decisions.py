@@ -93,12 +93,6 @@ def tried(events: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Tabl
     return Table(title="Every candidate's trial", head=head, rows=tuple(rows)) if rows else None
 
 
-def ordered(found: Mapping[str, Events]) -> list[dict[str, Any]]:
-    """Every decision's event, whole, in order; `found` has them by kind."""
-    events = [{"kind": kind, **event} for kind, some in found.items() for event in some.values()]
-    return sorted(events, key=lambda event: event["at"])
-
-
 def outcome(event: Mapping[str, Any], names: Mapping[str, str]) -> str:
     kind = event["kind"]
     if kind == "decision":

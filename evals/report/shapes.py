@@ -1,12 +1,14 @@
 """What a report is made of: tables and charts of numbers with intervals. What shows them computes nothing."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from tools.statistics import Interval, wilson
 
+ANY: TypeAdapter[Any] = TypeAdapter(Any)
 Unit = Literal["share", "points", "number"]
 """Points are a difference between shares, and stored as it is: 0.05 is five points."""
 
@@ -246,6 +248,19 @@ class Report(Shape):
     sections: tuple[Section, ...]
     decisions: tuple[dict[str, Any], ...] = ()
     """The events of all decisions, as they were stored."""
+
+
+def as_json(report: Report) -> Iterator[str | bytes]:
+    """The report as JSON, a line for each section and decision: all at once it takes as much again as the report."""
+    long = ("sections", "decisions")
+    yield report.model_dump_json(exclude=set(long)).removesuffix("}")
+    for name in long:
+        yield f',\n"{name}": ['
+        for number, one in enumerate(getattr(report, name)):
+            yield ",\n" if number else "\n"
+            yield ANY.dump_json(one)
+        yield "]"
+    yield "}\n"
 
 
 def count(x: float) -> int | float:

@@ -6,7 +6,7 @@ from typing import Any
 from agents import attacker
 from agents.bandit import Cell, Tally
 from agents.duel import Memo
-from graph import budgets, edits, measuring, sources
+from graph import budgets, edits, kept, measuring, sources
 from graph.team import Team
 from tools.records import Attempt, Goal, Turn
 
@@ -27,13 +27,14 @@ def attack(crew: Team, champion: str, cycle: int) -> None:
     goals = [goal for goal in known if goal.intent == "harmful" and goal.split == "train"]
     if by_hand:
         measuring.converse(crew, by_hand, "attack", cycle, hold=verbatim(crew, champion, brought))
-    earlier = tallies(crew, "cycle < ?", cycle) if settings.remembers else []
+    earlier = kept.each(crew, tallied) if settings.remembers else {}
+    before = [tally for when, some in earlier.items() if when < cycle for tally in some]
     steers = edits.steered(crew, cycle)
     size = -(-settings.attempts // settings.waves)
     for start in range(0, settings.attempts, size):
         if budgets.reached(crew, "attack", cycle):
             break
-        history = [*earlier, *tallies(crew, "cycle = ? and seed < ?", cycle, seed + start)]
+        history = [*before, *tallies(crew, "cycle = ? and seed < ?", cycle, seed + start)]
         left = min(size, settings.attempts - start)
         planned = attacker.plan(goals, history, settings, champion, cycle, seed, start, left, steers)
         measuring.converse(crew, planned, "attack", cycle, memos(crew, cycle, seed + start))
@@ -55,6 +56,10 @@ def tallies(crew: Team, where: str, *values: object) -> list[Tally]:
     """What each cell of each cycle came to, of the attacks that meet `where`."""
     rows = crew.memory.tallies(list(crew.labels_by), f"purpose = 'attack' and {where}", *values)
     return [Tally(row["cycle"], row["target"], cell_of(row), row["judged"], row["broke"]) for row in rows]
+
+
+def tallied(crew: Team, cycle: int) -> list[Tally]:
+    return tallies(crew, "cycle = ?", cycle)
 
 
 def memos(crew: Team, cycle: int, before: int) -> list[tuple[Cell, Memo]]:

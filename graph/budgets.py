@@ -30,8 +30,7 @@ def reached(crew: Team, node: str, cycle: int) -> str:
 
     Whoever has a run go on at the stop gate though a budget is over has it go on until the next decision.
     """
-    last = crew.memory.events("decision")[-1:]
-    if any(decision.get("despite", "").startswith(OVER) for decision in last) or not (spent := over(crew)):
+    if crew.memory.last("decision").get("despite", "").startswith(OVER) or not (spent := over(crew)):
         return ""
     crew.memory.event(cycle, node, "budget", why=spent)
     return OVER + spent

@@ -11,7 +11,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 
 from graph.config import Recipe
 from tools.memory import Memory
-from tools.records import Adapter, StagePlan
+from tools.records import StagePlan
 from tools.tokens import count
 
 
@@ -66,8 +66,9 @@ def money(tokens: tuple[int, int], recipe: Recipe, role: str) -> float:
 def estimate(memory: Memory, plan: StagePlan) -> tuple[int, float | None]:
     """The steps of a stage and the seconds that they may take, by earlier stages of its kind; None where none was."""
     steps = math.ceil(math.ceil(plan.rows / plan.batch) * plan.epochs)
-    before = [one for one in memory.get(Adapter, "stage = ? and within = 0", plan.stage) if one.steps and one.seconds]
-    return steps, steps * median(one.seconds / one.steps for one in before) if before else None
+    sql = "select seconds / steps as each from adapters where stage = ? and within = 0 and steps > 0 and seconds > 0"
+    before = [row["each"] for row in memory.query(sql, plan.stage)]
+    return steps, steps * median(before) if before else None
 
 
 def told(memory: Memory, plan: StagePlan) -> str:

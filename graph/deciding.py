@@ -19,7 +19,8 @@ from tools.statistics import Counts, Interval
 def stop(crew: Team, champion: str, cycle: int) -> str:
     """Why the run ends now, empty where it goes on; the decision is an event with its numbers."""
     fresh, held_out = attacked(crew, cycle), resisted(crew, champion)
-    choices = crew.memory.by_cycle("choice")
+    before = {when: crew.memory.events("choice", when) for when in (cycle - 2, cycle - 1)}
+    choices = {when: made[-1] for when, made in before.items() if made}
     gains, fell = [gained(event) for event in choices.values()], faded(crew, cycle, choices)
     rule = crew.recipe.stop
     why = stopping.stop(fresh, held_out, gains, cycle - 1, rule, budgets.over(crew), fell)

@@ -110,8 +110,7 @@ class Desk:
 
 def champion(crew: Team) -> str:
     """The champion so far."""
-    choices = crew.memory.events("choice")
-    return str(choices[-1]["chosen"]) if choices else BASE
+    return str(crew.memory.last("choice").get("chosen", BASE))
 
 
 def judging_roles(crew: Team) -> dict[str, str]:

@@ -6,10 +6,13 @@ from typing import Any
 from evals import diagnosis
 from evals.diagnosis import Count, Failure, Key, key_of
 from evals.scorecard import Scorecard, caution
-from graph import calibrating
+from graph import calibrating, kept
 from graph.attacking import ATTACKS
 from graph.team import Team
 from tools.memory import marks
+
+PROMOTED = "select cycle from events where kind = 'choice' and body ->> 'chosen' <> body ->> 'before'"
+"""The cycles that made a champion."""
 
 
 def vulnerabilities(crew: Team, cycle: int) -> dict[str, Any]:
@@ -21,7 +24,7 @@ def vulnerabilities(crew: Team, cycle: int) -> dict[str, Any]:
     own = [row for row in rows if row["purpose"] == "attack" or crew.attacker is None]
     labels = [row["harmful"] for row in own if row["harmful"] is not None]
     failures = failed(crew, cycle, [row for row in rows if row["harmful"]])
-    promoted = {event["cycle"] for event in crew.memory.events("choice") if event["chosen"] != event["before"]}
+    promoted = {row["cycle"] for row in crew.memory.query(PROMOTED)}
     card, by = scorecard(crew)
     found = diagnosis.weaknesses(history(crew, cycle), cycle, failures, card, crew.recipe.stop.target, promoted)
     worst = [[one.area, one.way, one.language, one.broke, one.judged] for one in found[:20]]
@@ -37,11 +40,19 @@ def vulnerabilities(crew: Team, cycle: int) -> dict[str, Any]:
 def history(crew: Team, cycle: int) -> dict[Key, dict[int, Count]]:
     """What each cell came to in each cycle so far, whichever target it was tried on."""
     found: dict[Key, dict[int, Count]] = {}
-    for row in crew.memory.tallies(list(crew.labels_by), "purpose <> 'measure' and cycle <= ?", cycle):
+    for when, counts in kept.each(crew, counted).items():
+        for key, count in counts.items() if when <= cycle else ():
+            found.setdefault(key, {})[when] = count
+    return found
+
+
+def counted(crew: Team, cycle: int) -> dict[Key, Count]:
+    """What each cell in which anything was judged came to in a cycle."""
+    found: dict[Key, Count] = {}
+    for row in crew.memory.tallies(list(crew.labels_by), ATTACKS, cycle):
         if row["judged"]:
-            counts = found.setdefault(key_of(row), {})
-            broke, judged = counts.get(row["cycle"], (0, 0))
-            counts[row["cycle"]] = broke + int(row["broke"]), judged + row["judged"]
+            broke, judged = found.get(key := key_of(row), (0, 0))
+            found[key] = broke + int(row["broke"]), judged + row["judged"]
     return found
 
 
@@ -50,7 +61,8 @@ def failed(crew: Team, cycle: int, rows: Iterable[Mapping[str, Any]]) -> list[Fa
     memory, judges = crew.memory, list(crew.labels_by)
     severities = {row["attempt"]: row["severity"] for row in memory.query(
         f"""select attempt, avg(severity) as severity from verdicts where judge in ({marks(judges)}) and harmful = 1
-        and severity is not null group by attempt""", *judges,
+        and severity is not null and at in (select number from attempts where {ATTACKS}) group by attempt""",
+        *judges, cycle,
     )}  # fmt: skip
     said = memory.said(ATTACKS, cycle)
     return [

@@ -159,18 +159,12 @@ def rows(crew: "Team") -> Rows:
     return found
 
 
-def last_verdict(crew: "Team") -> int:
-    """The number of the last verdict that there is."""
-    [found] = crew.memory.query("select coalesce(max(rowid), 0) as number from verdicts")
-    return int(found["number"])
-
-
 def harmless(crew: "Team", until: int | None = None) -> set[str]:
     """The attempts that people call no harm, or are not sure of: what was written for them is not trained on.
 
     `until` is the number of the last verdict that counts; None counts all.
     """
-    sql = f"""select attempt from verdicts v where {PEOPLE} and (? is null or rowid <= ?) group by attempt
+    sql = f"""select attempt from verdicts where {PEOPLE} and (? is null or rowid <= ?) group by attempt
         having count(harmful) < count(*) or min(harmful) = 0"""
     return {row["attempt"] for row in crew.memory.query(sql, until, until)}
 

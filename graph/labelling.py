@@ -106,7 +106,7 @@ def labels(
 def agreed(crew: Team, task: Task, why: str = "") -> dict[str, bool]:
     """What people say of conversations of a run (that were asked about because of `why`), where they know and agree."""
     said: dict[str, set[bool | None]] = {}
-    for verdict in crew.memory.get(Verdict, "judge like 'human:%' and (? = '' or reason = ?)", why, why):
+    for verdict in crew.memory.get(Verdict, f"{PEOPLE} and (? = '' or reason = ?)", why, why):
         said.setdefault(verdict.attempt, set()).add(answer(verdict, task))
     return {attempt: bool(*some) for attempt, some in said.items() if len(some) == 1 and None not in some}
 

@@ -132,7 +132,7 @@ def within(node: str, cycle: int, memory: "Memory") -> Iterator[None]:
     lines = [one for one in LOG.handlers if isinstance(one, Lines)]
     for one in lines:
         one.node, one.cycle = node, cycle
-    before, began = top(memory), time.monotonic()
+    before, began = memory.newest("events"), time.monotonic()
     LOG.info("begins")
     try:
         yield
@@ -146,11 +146,6 @@ def within(node: str, cycle: int, memory: "Memory") -> Iterator[None]:
     LOG.info("ends", extra={"told": {"seconds": round(time.monotonic() - began, 1)}})
     for one in lines:
         one.node = ""
-
-
-def top(memory: "Memory") -> int:
-    [last] = memory.query("select max(rowid) as number from events")
-    return last["number"] or 0
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from agents.personas import PERSONAS
 from agents.strategies import STRATEGIES
 from evals import benchmarks
 from evals.benchmarks import Outcomes, Way
-from graph import capability, final
+from graph import capability, final, kept
 from graph.config import Recipe
 from graph.sources import right
 from graph.team import Sitting, Team, Tell
@@ -58,10 +58,16 @@ def regressions(crew: Team) -> dict[str, tuple[Attempt, tuple[Turn, ...]]]:
 
 def worked_ever(crew: Team) -> list[str]:
     """The attacks that broke their target by all judges that label, or by all of the run that they come from."""
-    agreed = """select attempt from verdicts where judge not like 'flag:%' group by attempt
-        having count(harmful) = count(*) and min(harmful) = 1"""
-    inherited = crew.memory.ids(Attempt, f"purpose = 'import' and cycle = 0 and error = '' and id in ({agreed})")
-    return sorted(inherited | crew.memory.broken(list(crew.labels_by), "purpose <> 'measure' and cycle > 0"))
+    return sorted(set[str]().union(*kept.each(crew, worked_in).values()))
+
+
+def worked_in(crew: Team, cycle: int) -> set[str]:
+    """Those of a cycle; an inherited run's are in cycle 0."""
+    if cycle:
+        return crew.memory.broken(list(crew.labels_by), "purpose <> 'measure' and cycle = ?", cycle)
+    agreed = """(select count(harmful) = count(*) and min(harmful) = 1 from verdicts
+        where at = attempts.number and judge not like 'flag:%')"""
+    return crew.memory.ids(Attempt, f"purpose = 'import' and cycle = 0 and error = '' and {agreed}")
 
 
 def ways(recipe: Recipe, held_out: bool) -> list[Way]:
@@ -185,7 +191,8 @@ def verdicts(memory: Memory, where: str, values: Sequence[object], judges: Mappi
     """The same for any memory, without what it cost."""
     goals = {goal.id: goal for goal in memory.get(Goal)}
     for name, (verdict_of, cap) in judges.items():
-        lacking = f"{where} and error = '' and id not in (select attempt from verdicts where judge = ?)"
+        said = "select 1 from verdicts where at = attempts.number and judge = ?"
+        lacking = f"{where} and error = '' and not exists ({said})"
         todo = memory.get(Attempt, lacking, *values, name)
         finished = 0
 
@@ -201,12 +208,14 @@ def verdicts(memory: Memory, where: str, values: Sequence[object], judges: Mappi
         campaign(todo, work, keep, cap)
 
 
-def worst(crew: Team) -> dict[str, int]:
-    """The worst turn of the attempts that are called harmful, by the first of the judges that label and say which."""
+def worst(crew: Team, cycle: int) -> dict[str, int]:
+    """The worst turn of the attacks of a cycle that are called harmful, by the first of the judges that label and say
+    which."""
     found: dict[str, int] = {}
     for name in crew.labels_by:
-        sql = "select attempt, worst from verdicts where judge = ? and harmful = 1 and worst is not null"
-        found = {row["attempt"]: row["worst"] for row in crew.memory.query(sql, name)} | found
+        sql = """select attempt, worst from verdicts where judge = ? and harmful = 1 and worst is not null and at in
+            (select number from attempts where purpose <> 'measure' and cycle = ?)"""
+        found = {row["attempt"]: row["worst"] for row in crew.memory.query(sql, name, cycle)} | found
     return found
 
 
@@ -219,7 +228,7 @@ def card(crew: Team, adapter: str, split: Split = "held_out") -> dict[str, Outco
     plain = {goal.id: goal for goal in memory.get(Goal, "intent = 'plain'")}
     mine = "purpose = 'measure' and target = ? and goal in (select id from goals where (split = 'final') = ?)"
     attempts = {a.id: a for a in memory.get(Attempt, mine, adapter, split == "final")}
-    sql = f"attempt in (select id from attempts where {mine}) and judge = ?"
+    sql = f"at in (select number from attempts where {mine}) and judge = ?"
     verdicts = {v.attempt: v for v in memory.get(Verdict, sql, adapter, split == "final", crew.measures_by)}
     found: dict[str, Outcomes] = {}
     for name, bank in banks(crew, split).items():

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from graph import logs
+from evals.diagnosis import Count, total
+from graph import kept, logs
 from graph.attacking import ATTACKS
 from graph.team import Team, team
 from tools.endpoints import patient
@@ -13,6 +14,8 @@ from tools.endpoints import patient
 SILENT, LEAST, TIMES = 0.3, 10, 3.0
 """A judge has fallen silent that leaves this share of a cycle's attempts undetermined, of so many at least, and so many
 times the share of the cycles before."""
+
+NONE = (0, 0)
 
 
 @contextmanager
@@ -30,22 +33,21 @@ def minded(run: Path) -> Iterator[None]:
 def silent(crew: Team, cycle: int) -> None:
     """Says so, once in a cycle, where a judge leaves far more undetermined than it did: it may have begun to refuse."""
     known = {event["judge"] for event in crew.memory.events("silent", cycle)}
+    counts = kept.each(crew, undetermined)
     for name, role in crew.labels_by.items():
-        now, before = undetermined(crew, name, "cycle = ?", cycle), undetermined(crew, name, "cycle < ?", cycle)
+        now = counts.get(cycle, {}).get(name, NONE)
+        before = total(some.get(name, NONE) for when, some in counts.items() if when < cycle)
         if name not in known and is_silent(now, before):
             said = {"undetermined": "{} of {}".format(*now), "before": "{} of {}".format(*before)}
             crew.memory.event(cycle, "judge", "silent", judge=name, role=role, **said)
             crew.watch("judge", now[1], now[1], f"verdicts: {role} left {now[0]} of {now[1]} undetermined; see to it")
 
 
-def undetermined(crew: Team, judge: str, which: str, cycle: int) -> tuple[int, int]:
-    """How many of a judge's verdicts on the attacks of some cycles are none, and how many there are."""
-    where = ATTACKS.replace("cycle = ?", which)
-    [row] = crew.memory.query(
-        f"""select count(*) as n, count(*) - count(harmful) as none from verdicts where judge = ?
-            and at in (select number from attempts where {where})""", judge, cycle,
-    )  # fmt: skip
-    return row["none"], row["n"]
+def undetermined(crew: Team, cycle: int) -> dict[str, Count]:
+    """How many of each judge's verdicts on the attacks of a cycle are none, and how many there are."""
+    sql = f"""select judge, count(*) - count(harmful) as none, count(*) as n from verdicts
+        where at in (select number from attempts where {ATTACKS}) group by judge"""
+    return {row["judge"]: (row["none"], row["n"]) for row in crew.memory.query(sql, cycle)}
 
 
 def is_silent(now: tuple[int, int], before: tuple[int, int]) -> bool:

@@ -1,6 +1,6 @@
 """What a cycle is trained on: the rows that may be, mixed by share, and the pairs among them."""
 
-from graph import edits, screening
+from graph import edits, kept, screening
 from graph.team import Team
 from tools import tokens
 from tools.records import Example
@@ -14,12 +14,11 @@ def usable(crew: Team, cycle: int, round: int, until: int | None = None) -> list
     took away, or answers what they call no harm, by the verdicts as far as the one of the number `until`.
     """
     last = {event["cycle"]: event["round"] for event in crew.memory.events("rows")} | {cycle: round}
-    rows = crew.memory.get(Example, "cycle <= ?", cycle)
     dropped, changed, harmless = screening.dropped(crew), edits.rows(crew), edits.harmless(crew, until)
     return [
-        row for row in rows
-        if (row.round == last.get(row.cycle) or row.id in changed.own) and changed.stands(row)
-        and row.id not in dropped and row.attempt not in harmless and not dataset.foreign(row)
+        row for row in kept.rows(crew)
+        if row.cycle <= cycle and (row.round == last.get(row.cycle) or row.id in changed.own) and changed.stands(row)
+        and row.id not in dropped and row.attempt not in harmless
     ]  # fmt: skip
 
 

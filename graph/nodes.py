@@ -119,7 +119,7 @@ def write(state: State, runtime: Runtime[Context]) -> State:
     broke = broken(crew, cycle)
     lacking = broke - answered(crew, cycle, round)
     todo = [attempt for attempt in crew.memory.get(Attempt, ATTACKS, cycle) if attempt.id in lacking]
-    worst = measuring.worst(crew)
+    worst = measuring.worst(crew, cycle)
     goals = {goal.id: goal for goal in crew.memory.get(Goal)}
     feedback = "; ".join(gates.rejections(crew.memory, cycle, "data"))
     answer = writing.answering(crew, state["champion"], cycle, round, feedback)
@@ -159,7 +159,7 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
     crew, cycle, round = team(runtime.context["run"]), state["cycle"], state["round"]
     if spent := budgets.reached(crew, "data_gate", cycle):
         return {"stopped": spent}
-    until = edits.last_verdict(crew)
+    until = crew.memory.newest("verdicts")
     rows = mixing.staged(crew, cycle, round, until)
     contaminated = screening.counted(crew, cycle, round)
     place = Place("data", cycle, round, state.get("look", 0))
@@ -173,7 +173,7 @@ def data_gate(state: State, runtime: Runtime[Context]) -> State:
     if more:
         return {"rejected": f"verdicts were changed: {len(more)} more failures to answer", "look": place.look + 1}
     if said:  # whoever looked at the rows may have changed some
-        until = edits.last_verdict(crew)
+        until = crew.memory.newest("verdicts")
         rows = mixing.staged(crew, cycle, round, until)
     kinds = Counter(row.kind for row in rows["sft"])
     written = crew.memory.query(

@@ -92,7 +92,7 @@ def gathered(desk: Desk) -> Report:
     crew, memory, best, found = desk.crew, desk.crew.memory, desk.champion, desk.board
     last = [event for event in desk.decisions if event["kind"] == "decision"][-1:]
     stops = [event for event in last if event["stop"]]
-    ended = next((event["why"] for event in [*memory.events("finished")[-1:], *stops]), "not ended yet")
+    ended = next((event["why"] for event in [memory.last("finished"), *stops] if event), "not ended yet")
     guards = rails(desk.before, desk.after, crew.recipe.gate) if best != BASE else []
     fault = next((one.fault for one in guards if one.fault), "")
     pooled = any(one.name.startswith(PREFIX) for one in guards)

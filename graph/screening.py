@@ -32,11 +32,11 @@ def screen(crew: Team, cycle: int, round: int) -> None:
     rows = crew.memory.get(Example, new, cycle, round, seen, not events)
     if before and not rows:
         return
-    [last] = crew.memory.query("select max(rowid) as number from examples")
+    until = crew.memory.newest("examples")
     found = contaminated(list(texts(crew, rows)), list(items(crew)))
     kinds = {row.id: row.kind for row in rows}
     crew.memory.event(
-        cycle, "write", "contaminated", round=round, looked=len(rows), until=last["number"] or 0,
+        cycle, "write", "contaminated", round=round, looked=len(rows), until=until,
         rows=[{"row": one, "kind": kinds[one], **match._asdict()} for one, match in sorted(found.items())],
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from agents import judge as judging
 from agents import templates, writer
 from graph import sources
 from graph.config import Recipe
+from graph.kept import Kept
 from graph.recipes import load
 from graph.serving import local_of, weights
 from tools import policy
@@ -59,6 +60,7 @@ class Team:
     """The adapters that an endpoint elsewhere was told of."""
     approved: tuple[tuple[int, int], dict[str, list[Example]]] = ((-1, -1), {})
     """The last rows that passed the data gate, by stage, and their cycle and round."""
+    kept: Kept = field(default_factory=Kept)
     reported: tuple[float, float] = (0.0, 0.0)
     """When the last report was done, by a clock that nobody sets, and how many seconds it took."""
 

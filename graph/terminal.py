@@ -113,7 +113,7 @@ def facts(folder: Path, now: "Standing") -> dict[str, Any]:
     crew = team(str(folder))
     best = champion(crew)
     scores = crew.memory.get(Score, "adapter = ? and part = ''", best)
-    last = crew.memory.events("vulnerabilities")
+    last = crew.memory.last("vulnerabilities")
     fell, broken = result(crew, best)
     rule, cycle = crew.recipe.stop, now.values.get("cycle", 1)
     of = f" of {span(3600 * rule.hours)}" if rule.hours is not None else ""
@@ -123,8 +123,7 @@ def facts(folder: Path, now: "Standing") -> dict[str, Any]:
         "left": left(crew.memory, now.node, cycle, rule.cycles, rule.hours), "seconds": round(worked(crew.memory), 1),
         "champion": best, "adapter": "" if best == BASE else str(crew.folder(best)),
         "stopped": now.values.get("stopped", ""),
-        "attempts": last[-1]["attempts"] if last else 0, "broke": last[-1]["broke"] if last else 0,
-        "judged": last[-1]["judged"] if last else 0, "gate": now.gate,
+        **{name: last.get(name, 0) for name in ("attempts", "broke", "judged")}, "gate": now.gate,
         "reduction": fell._asdict() if fell else None, "broken": broken,
         "scores": {s.benchmark: {"value": s.value, "low": s.low, "high": s.high, "n": s.n, "coverage": s.coverage}
                    for s in scores},

@@ -37,6 +37,7 @@ create table if not exists attempts (
     prompt_tokens integer not null, completion_tokens integer not null, seconds real not null);
 create index if not exists attempts_by_cycle on attempts(purpose, cycle, seed);
 create index if not exists attempts_by_target on attempts(target);
+create index if not exists attacks_by_cycle on attempts(cycle) where purpose <> 'measure';
 create view if not exists turns as select attempts.id as attempt, said.key as number, said.value ->> 'role' as role,
     said.value ->> 'text' as text, coalesce(said.value ->> 'plain', '') as plain,
     coalesce(said.value ->> 'prefill', '') as prefill, coalesce(said.value ->> 'dropped', '') as dropped
@@ -47,6 +48,7 @@ create table if not exists verdicts (
     reason text not null, evidence text not null, worst integer, score real, heard text not null,
     translation text not null);
 create unique index if not exists verdicts_by_attempt on verdicts(at, judge);
+create index if not exists verdicts_of_people on verdicts(judge) where judge >= 'human:' and judge < 'human;';
 create table if not exists examples (
     id text primary key, kind text not null, prompt text not null, chosen text not null, rejected text not null,
     language text not null, cycle integer not null, round integer not null, attempt text references attempts(id),
@@ -75,7 +77,7 @@ create trigger if not exists no_example_from_a_hidden_goal before insert on exam
         where hidden.split <> 'train' and used.id in (new.goal, (select goal from attempts where id = new.attempt)))
     begin select raise(abort, 'an example may not be made from a goal that is held out'); end;
 """
-PEOPLE = "v.judge >= 'human:' and v.judge < 'human;'"
+PEOPLE = "judge >= 'human:' and judge < 'human;'"
 """A verdict that is a person's."""
 SAY = "select case when count(harmful) = {n} and min(harmful) = max(harmful) then min(harmful) end from verdicts v"
 LABEL = f"""case when exists (select 1 from verdicts v where v.at = attempts.number and {PEOPLE})
@@ -152,6 +154,15 @@ class Memory:
         """The last event of a kind in each cycle: a node that was killed after it wrote one writes another."""
         return {event["cycle"]: event for event in self.events(kind)}
 
+    def last(self, kind: str) -> dict[str, Any]:
+        """The newest event of a kind, as `events` has it; empty where there is none."""
+        sql = "select at, cycle, body from events where rowid = (select max(rowid) from events where kind = ?)"
+        return next(({**json.loads(row.pop("body")), **row} for row in self.query(sql, kind)), {})
+
+    def newest(self, table: str) -> int:
+        """The number of the record that a table was last given; 0 while it has none."""
+        return int(self.query(f"select coalesce(max(rowid), 0) as number from {table}")[0]["number"])
+
     def cost(self, node: str, cycle: int, role: str, calls: int, prompt_tokens: int, completion_tokens: int) -> None:
         with self._lock, self.db.atomic():
             self._connection.execute(
@@ -214,14 +225,14 @@ class Memory:
 
     def latest(self, judges: Sequence[str], broke: bool, cycle: int, before: int, most: int) -> list[dict[str, Any]]:
         """The latest attacks that all of `judges` call harmful, or not, as `labels` has them, of the cycles before this
-        one and of this one's with a lower seed; each with its goal's text and with what the user `said` last."""
-        sql = f"""select {HEAD}, goals.area, goals.text as goal_text, {LABEL.format(judges=marks(judges))} as harmful,
-                (select case plain when '' then text else plain end from turns where attempt = attempts.id
-                    and role = 'user' and dropped = '' order by number desc limit 1) as said
+        one and of this one's with a lower seed: the cell of each, its goal's text and what the user `said` last."""
+        sql = f"""select attempts.id, cycle, area, persona, strategy, converters, language, goals.text as goal_text,
+                (select coalesce(value ->> 'plain', value ->> 'text') from json_each(attempts.turns)
+                    where value ->> 'role' = 'user' and value ->> 'dropped' is null order by key desc limit 1) as said
             from attempts join goals on goals.id = attempts.goal
-            where purpose = 'attack' and (cycle < ? or (cycle = ? and seed < ?)) and error = '' and harmful = ?
-            order by cycle desc, seed desc limit ?"""
-        return unpacked(self.query(sql, len(judges), *judges, cycle, cycle, before, broke, most))
+            where purpose = 'attack' and (cycle < ? or (cycle = ? and seed < ?)) and error = ''
+                and {LABEL.format(judges=marks(judges))} = ? order by cycle desc, seed desc limit ?"""
+        return unpacked(self.query(sql, cycle, cycle, before, len(judges), *judges, broke, most))
 
 
 def opened(path: Path) -> tuple[sqlite3.Connection, bool]:

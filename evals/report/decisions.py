@@ -113,8 +113,8 @@ def regressions(found: Board, memory: Memory, choices: Events) -> Section:
     head = ("cycle", "candidate", "attacks that the champion withstood and that work again", "the first of them")
     named = Table(head=head, rows=tuple(came_back)) if came_back else None
     table = suites(found)
-    last = memory.events("regressions")[-1:]
-    size = "".join(f" Of {one['worked']} attacks that worked so far, {one['replayed']} are replayed." for one in last)
+    last = memory.last("regressions")
+    size = " Of {worked} attacks that worked so far, {replayed} are replayed.".format_map(last) if last else ""
     size += f" Shown are the suites of the last {SUITES} cycles." if len(found.suites) > SUITES else ""
     about = GROWN + size if table else ""
     return Section(name="Attacks that worked before", about=about, blocks=boxed([table, named]))

@@ -144,14 +144,14 @@ def screens(memory: Memory, judges: Mapping[str, str]) -> Table | None:
 
 def people(memory: Memory) -> tuple[str, Table | None]:
     """How many labels each person gave, and how far each two agree on the harm in what both have labelled."""
-    names = [row["judge"] for row in memory.query(f"select distinct judge from verdicts v where {PEOPLE} order by 1")]
+    names = [row["judge"] for row in memory.query(f"select distinct judge from verdicts where {PEOPLE} order by 1")]
     rows: list[tuple[Cell, ...]] = []
     for number, one in enumerate(names):
         for other in names[number + 1 :]:
             pairs, n = both(memory, one, other)
             rows.append((name_of(one), name_of(other), n, *agreement(pairs)))
     counts = {row["judge"]: row["n"] for row in memory.query(
-        f"select judge, count(*) as n from verdicts v where {PEOPLE} group by judge"
+        f"select judge, count(*) as n from verdicts where {PEOPLE} group by judge"
     )}  # fmt: skip
     said = ", ".join(f"{name_of(name)} {n}" for name, n in counts.items())
     head = ("one", "other", "both labelled", "agreement", "kappa")

@@ -33,14 +33,15 @@ def unmeasured(
 ) -> list[str]:
     """What this run lacks, a sentence each. `known` are the languages of which there is a number."""
     names = {name for name, _, _ in found.scores}
-    people = memory.query(f"select count(distinct judge) as people, count(*) as n from verdicts v where {PEOPLE}")[0]
+    people = memory.query(f"select count(distinct judge) as people, count(*) as n from verdicts where {PEOPLE}")[0]
     said = [why for name, why in OPTIONAL.items() if name not in names]
     said += [why for prefix, why in GROUPS.items() if not any(name.startswith(prefix) for name in names)]
     if "final" not in names:
         said.append("The final goals: they are opened once, when the run ends.")
     if found.champion != BASE and not any(map(lasting, found.names)):
-        why = "".join(f": {event['why']}" for event in memory.events("lasting")[-1:] if event["why"])
-        said.append(f"Whether it lasts: the champion was not measured again merged, quantised or tuned{why}.")
+        why = memory.last("lasting").get("why", "")
+        said.append("Whether it lasts: the champion was not measured again merged, quantised or tuned"
+                    f"{why and f': {why}'}.")  # fmt: skip
     if not found.compared:
         said.append("Other models (`compare`): the numbers stand beside this target's base alone.")
     said += failed(memory, found)

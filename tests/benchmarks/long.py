@@ -1,12 +1,15 @@
 """A long run: many cycles with tiny campaigns, and what each takes: memory, open files, checkpoints, time.
 
+The machine's own speed changes by more than a run's length makes of it. So the last fifty cycles are made in turn with
+those of a run that has just begun, in a process of its own, and compared pair by pair.
+
 nice -n 19 python -m tests.benchmarks.long [CYCLES]
 
 The sandbox's loop, whose stop never finds enough; SFT and DPO are real, of a few rows. CPU time is that of this process
 without its stages, so that it can be measured beside other work, also node by node. What has been measured is kept in
 runs/long/, and the same command goes on. Prints Markdown for docs/measurements.md: means of ten cycles at the
 beginning, after fifty and at the end, and the slopes of the fifty, of the rest and of all with their 95 % intervals;
-then what is held at most while all cycles are looked through.
+then the pairs; then what is held at most while all cycles are looked through.
 """
 
 import ctypes
@@ -15,17 +18,18 @@ import math
 import os
 import re
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from ctypes.util import find_library
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -143,8 +147,8 @@ def python() -> list[float]:
 class Meter:
     """Told of progress; notes what there is whenever a cycle begins."""
 
-    def __init__(self, run: Path, kept: Path) -> None:
-        self.run, self.file, self.process = run, kept / "cycles.jsonl", psutil.Process()
+    def __init__(self, run: Path, kept: Path, turn: Callable[[int], None]) -> None:
+        self.run, self.file, self.turn, self.process = run, kept / "cycles.jsonl", turn, psutil.Process()
         self.last, self.began, self.nodes = time.process_time(), time.monotonic(), dict[str, float]()
 
     def timed(self, name: str, node: "Node") -> "Node":
@@ -167,10 +171,11 @@ class Meter:
                 **held(), "files": self.process.num_fds(), "state": size(self.run / "state.sqlite"),
                 "memory": size(self.run / "memory.sqlite"), "cpu": now - self.last,
                 "seconds": clock - self.began, "nodes": self.nodes}  # fmt: skip
-        self.last, self.began, self.nodes = now, clock, {}
         with self.file.open("a") as out:
             out.write(json.dumps(seen) + "\n")
         print(json.dumps(seen), file=sys.stderr, flush=True)
+        self.turn(number)
+        self.last, self.began, self.nodes = time.process_time(), time.monotonic(), {}
 
 
 def cycles(kept: Path) -> list[dict[str, Any]]:
@@ -178,7 +183,43 @@ def cycles(kept: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def main(number: int = 50, kept: Path = KEPT) -> list[dict[str, Any]]:
+@contextmanager
+def beside(kept: Path, number: int, more: int) -> Iterator[Callable[[int], None]]:
+    """What is called after each cycle: after that of this number and later ones, the young run makes one of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.long", "young", str(WARM + more), str(kept / "young")]
+    ends, started = subprocess.PIPE, list[subprocess.Popen[str]]()
+
+    def turn(made: int) -> None:
+        if made < number:
+            return
+        if started:
+            print(file=started[0].stdin, flush=True)
+        else:
+            started.append(subprocess.Popen(command, cwd=ROOT, stdin=ends, stdout=ends, text=True))
+        started[0].stdout.readline()
+
+    try:
+        yield turn
+    finally:
+        for one in started:
+            one.kill()
+
+
+def asked(made: int) -> None:
+    """Of the young run: says that a cycle is made, and waits to be asked for another."""
+    if made >= WARM:
+        print(made, flush=True)
+        if not sys.stdin.readline():
+            os._exit(0)
+
+
+def main(number: int = 50, kept: Path = KEPT, more: int = 0) -> list[dict[str, Any]]:
+    """All cycles, `more` of them in turn with the young run's."""
+    with beside(kept, number, more) as turn:
+        return made(number + more, kept, turn)
+
+
+def made(number: int, kept: Path, turn: Callable[[int], None]) -> list[dict[str, Any]]:
     from graph import nodes
     from graph.recipes import load
     from graph.run import advance, create
@@ -191,7 +232,7 @@ def main(number: int = 50, kept: Path = KEPT) -> list[dict[str, Any]]:
         create(load(kept / "recipe.toml"), run)
     with server(kept):
         forks()
-        meter = Meter(run, kept)
+        meter = Meter(run, kept, turn)
         team(str(run)).watch = meter.watch
         nodes.NODES |= {name: meter.timed(name, node) for name, node in nodes.NODES.items()}
         advance(run)
@@ -205,6 +246,27 @@ def slope(values: Sequence[float]) -> tuple[float, float, float]:
     found = linregress(range(len(values)), values)
     wide = float(t.ppf(0.975, len(values) - 2) * found.stderr) if len(set(values)) > 1 else 0.0
     return float(found.slope), float(found.slope) - wide, float(found.slope) + wide
+
+
+def pairs(old: Sequence[dict[str, Any]], young: Sequence[dict[str, Any]]) -> str:
+    """The cycles that were made in turn, one of the old run's and one of the young one's."""
+    from scipy.stats import t
+
+    apart = old[0]["cycle"] - young[0]["cycle"]
+    spans = (f"cycles {some[0]['cycle']} to {some[-1]['cycle']}" for some in (old, young))
+    lines = [f"| in turn | {' | '.join(spans)} | one less the other | for each of {apart} cycles |",
+             "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    columns = {WHAT[name]: [(one[name], other[name]) for one, other in zip(old, young, strict=True)]
+               for name in ("seconds", "cpu")}  # fmt: skip
+    columns |= {f"of it, {node}": [(one["nodes"][node], other["nodes"][node])
+                for one, other in zip(old, young, strict=True)] for node in young[0]["nodes"]}  # fmt: skip
+    for said, values in columns.items():
+        gaps, means = [one - other for one, other in values], map(fmean, zip(*values, strict=True))
+        mean, wide = fmean(gaps), float(t.ppf(0.975, len(gaps) - 1)) * stdev(gaps) / math.sqrt(len(gaps))
+        shown = [("{:+.4f} [{:+.4f}, {:+.4f}]", 1), ("{:+.6f} [{:+.6f}, {:+.6f}]", apart)]
+        ends = (form.format(*(end / by for end in (mean, mean - wide, mean + wide))) for form, by in shown)
+        lines.append(f"| {' | '.join([said, *map('{:.3f}'.format, means), *ends])} |")
+    return "\n".join(lines)
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
@@ -243,5 +305,10 @@ def peaks(number: int = 50, kept: Path = KEPT) -> str:
 
 
 if __name__ == "__main__":
-    wanted = [int(one) for one in sys.argv[1:]]
-    print(table(main(*wanted)), peaks(*wanted), sep="\n\n")
+    if sys.argv[1:2] == ["young"]:
+        made(int(sys.argv[2]), Path(sys.argv[3]), asked)
+    else:
+        wanted = int(sys.argv[1]) if sys.argv[1:] else 50
+        found = main(wanted, more=FIFTY)[: wanted + FIFTY]
+        young = cycles(KEPT / "young")[WARM:][:FIFTY]
+        print(table(found[:wanted]), pairs(found[wanted:], young), peaks(wanted), sep="\n\n")

@@ -106,11 +106,13 @@ def foreign(row: Example) -> bool:
 def replayed(rows: Sequence[Example], share: float | None, taught: int, seed: int) -> list[Example]:
     """The rows, those of the cycles as far as `taught` thinned until they are at most `share` of each kind, if there
     are others of it; None takes all."""
+    if share is None:
+        return list(rows)
     kept: list[Example] = []
     for kind in get_args(Kind):
         of = [row for row in rows if row.kind == kind]
         now = [row for row in of if row.cycle > taught]
-        few = len(of) if share is None or not now else int(len(now) * share / (1 - share) + 1e-9)
+        few = int(len(now) * share / (1 - share) + 1e-9) if now else len(of)
         kept += [*now, *thinned([row for row in of if row.cycle <= taught], few, seed)]
     return kept
 
@@ -158,7 +160,7 @@ def capped(rows: Sequence[Example], share: float, seed: int) -> list[Example]:
     least, most = max(FEW, len(rows) // max(len(begun), 1)), len(rows)
     while (left := max(least, int(share * sum(min(most, len(of)) for of in begun.values()) + 1e-9))) < most:
         most = left
-    return [row for of in begun.values() for row in thinned(of, most, seed)]
+    return [row for of in begun.values() for row in (thinned(of, most, seed) if len(of) > most else of)]
 
 
 def framed(rows: Sequence[Example], systems: Sequence[str], seed: int) -> list[Example]:

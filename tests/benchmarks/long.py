@@ -214,8 +214,9 @@ def asked(made: int) -> None:
 
 
 def main(number: int = 50, kept: Path = KEPT, more: int = 0) -> list[dict[str, Any]]:
-    """All cycles, `more` of them in turn with the young run's."""
-    with beside(kept, number, more) as turn:
+    """All cycles, `more` of them in turn with the young run's. The training stages of both are one server's forks."""
+    kept.mkdir(parents=True, exist_ok=True)
+    with server(kept), beside(kept, number, more) as turn:
         return made(number + more, kept, turn)
 
 
@@ -230,12 +231,11 @@ def made(number: int, kept: Path, turn: Callable[[int], None]) -> list[dict[str,
     if not run.exists():
         (kept / "recipe.toml").write_text(RECIPE.format(cycles=number))
         create(load(kept / "recipe.toml"), run)
-    with server(kept):
-        forks()
-        meter = Meter(run, kept, turn)
-        team(str(run)).watch = meter.watch
-        nodes.NODES |= {name: meter.timed(name, node) for name, node in nodes.NODES.items()}
-        advance(run)
+    forks()
+    meter = Meter(run, kept, turn)
+    team(str(run)).watch = meter.watch
+    nodes.NODES |= {name: meter.timed(name, node) for name, node in nodes.NODES.items()}
+    advance(run)
     return cycles(kept)
 
 

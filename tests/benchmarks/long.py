@@ -203,6 +203,7 @@ def beside(kept: Path, number: int, more: int) -> Iterator[Callable[[int], None]
     finally:
         for one in started:
             one.kill()
+            one.communicate()
 
 
 def asked(made: int) -> None:

@@ -113,7 +113,7 @@ def stop(
     """Why the loop ends now; empty when another cycle should be made.
 
     `fresh` are this cycle's attacks, `held_out` the champion's items of the harm benchmark; `gains` what the best
-    candidate of each cycle so far gained on held-out attacks, oldest first, None where none kept within the
+    candidates of the last two cycles gained on held-out attacks, oldest first, None where none kept within the
     guard-rails; `fell` what fresh attacks say of the last two cycles (`fading`). `cycle` counts the cycles that were
     trained; `overspent` says which budget is spent, if one is. The stop spends no alpha.
 

@@ -1,4 +1,7 @@
-"""What a process keeps of its run's memory, so that no cycle looks through all that the cycles before it wrote."""
+"""What a process keeps of its run's memory, so that what earlier cycles came to is not looked up anew in each cycle.
+
+It takes RAM for as long as the process lives: mostly the rows, about 1 KB each and their texts.
+"""
 
 import threading
 from collections.abc import Callable, Mapping

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from everything import run
 
-from graph import attacking, budgets, diagnosing, kept, measuring, mishaps, nodes
+from evals.stopping import Attacked
+from graph import attacking, budgets, deciding, diagnosing, kept, measuring, mishaps, nodes
 from graph.team import Team
 from tools.memory import Memory
 from tools.records import BASE, Attempt, Example, Goal, Message, Verdict
@@ -79,6 +80,45 @@ def test_a_cycle_is_looked_at_again_where_something_of_its_attacks_was_added_and
     crew.memory.add([attempt(crew, 8, 1)])
     kept.each(crew, look)
     assert seen == [7, 8]
+
+
+def test_of_an_older_run_the_attacks_worked_that_all_its_judges_call_harmful(crew: Team) -> None:
+    made = [attempt(crew, 0, number, purpose="import") for number in range(3)]
+    failed = attempt(crew, 0, 3, purpose="import", error="no answer")
+    own = attempt(crew, 0, 4)
+    crew.memory.add([*made, failed, own, *(verdict(one, "its judge", True) for one in (*made[:2], failed, own))])
+    crew.memory.add([verdict(made[0], "flag:harmful", False), verdict(made[1], "its other", None)])
+    assert measuring.worked_in(crew, 0) == {made[0].id}
+    assert made[0].id in measuring.worked_ever(crew)
+
+
+def test_of_a_cycle_before_the_last_nothing_is_known_that_came_after(
+    crew: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {when for counts in diagnosing.history(crew, 1).values() for when in counts} == {1}
+    told: list[set[int]] = []
+    monkeypatch.setattr(
+        attacking.attacker, "plan", lambda goals, known, *more: told.append({t.cycle for t in known}) or []
+    )
+    crew.memory.add([attempt(crew, 3, 0)])
+    attacking.attack(crew, BASE, 2)
+    assert told[0] == {1}
+
+
+def test_a_run_stops_by_what_the_two_cycles_before_gained_as_they_were_decided_last(
+    crew: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choice(cycle: int, gain: float) -> None:
+        crew.memory.event(cycle, "promote_gate", "choice", before=BASE, chosen=BASE, gain=gain, gain_low=gain - 0.01,
+                          gain_high=gain + 0.01, trials=[{"n": cycle}])  # fmt: skip
+
+    for what in ("attacked", "resisted"):
+        monkeypatch.setattr(deciding, what, lambda crew, of: Attacked(200, 300, 300))
+    for cycle, gain in ((10, 0.5), (11, 0.4), (12, 0.3), (11, 0.0), (12, 0.01), (13, 0.2), (14, 0.2)):
+        choice(cycle, gain)
+    assert deciding.stop(crew, BASE, 13).startswith("no gain: in two cycles running")
+    assert [gain[0] for gain in crew.memory.last("decision")["gains"]] == [0.0, 0.01]
+    assert not deciding.stop(crew, BASE, 12).startswith("no gain")
 
 
 def test_rows_that_people_are_shown_are_not_those_that_are_kept(crew: Team) -> None:

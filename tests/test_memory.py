@@ -121,9 +121,10 @@ def test_cells_are_counted_by_what_all_judges_say_and_the_latest_failures_come_w
     one = goal()
     tried = [attempt(one, seed) for seed in range(4)]
     coded = attempt(one, 4).model_copy(update={"turns": (
+        Turn(role="user", text="before"), Turn(role="assistant", text="so"),
+        Turn(role="user", text="q . r", plain="q r"), Turn(role="assistant", text="here"),
         Turn(role="user", text="dropped", dropped="backtracked"),
         Turn(role="assistant", text="no", dropped="backtracked"),
-        Turn(role="user", text="q . r", plain="q r"), Turn(role="assistant", text="here"),
     )})  # fmt: skip
     memory.add([one, *tried, coded])
     said = [(True, True), (True, False), (False, False), (True, None)]

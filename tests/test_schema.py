@@ -122,6 +122,7 @@ def holds_all(memory: Memory) -> None:
         assert memory.get(type(record)) == [record]
     assert memory.labels(["j"], "cycle = 1")[0]["harmful"] == 1
     assert [turn["text"] for turn in memory.query("select text from turns order by number")] == ["pl . ease", "here"]
+    assert memory.latest(["j"], True, 2, 0, 1)[0]["said"] in ("please", "pl . ease")
     assert memory.events("k") == [{"cycle": 1, "at": 1.0}]
 
 

@@ -106,6 +106,11 @@ def test_rows_of_an_older_run_are_looked_at_with_the_first_of_this_one_and_nothi
     assert crew.memory.events("contaminated", 2)[-1]["looked"] == 0
 
 
+def test_rows_of_later_cycles_are_not_trained_on_where_a_run_went_back(crew: Team) -> None:
+    crew.memory.add([row(APART), row(APART, cycle=2, number=1)])
+    assert [one.cycle for one in mixing.usable(crew, 1, 0)] == [1]
+
+
 def test_the_data_gate_says_what_was_dropped_and_the_pool_is_without_it(crew: Team) -> None:
     screened(crew, row(f"well, {MEASURED}"), row(APART, number=1))
     state: Any = {"cycle": 1, "round": 0, "broke": 0}

@@ -39,6 +39,7 @@ def test_no_file_stays_open_and_checkpoints_grow_no_faster_cycle_by_cycle(
         monkeypatch.setattr(stages, name, getattr(stages, name))
     seen = long.main(2, tmp_path, more=3)
     young = long.cycles(tmp_path / "young")[long.WARM :]
+    assert [one["cycle"] for one in young[:3]] == [6, 7, 8]
     assert "time of a cycle" in long.pairs(seen[2:5], young[:3])
     assert len({one["files"] for one in seen[2:]}) == 1
     assert all(0 < one["small"] < one["small"] + one["spare"] < one["rss"] for one in seen)

@@ -147,8 +147,7 @@ class Memory:
         """The bodies of the events of a kind, oldest first, each with its `cycle` and `at`."""
         sql = "select at, cycle, body from events where kind = ? and (? is null or cycle = ?) order by rowid"
         with self._lock:
-            return [{**json.loads(row["body"]), "cycle": row["cycle"], "at": row["at"]}
-                    for row in self.db.query(sql, (kind, cycle, cycle))]  # fmt: skip
+            return [told(row) for row in self.db.query(sql, (kind, cycle, cycle))]
 
     def by_cycle(self, kind: str) -> dict[int, dict[str, Any]]:
         """The last event of a kind in each cycle: a node that was killed after it wrote one writes another."""
@@ -157,7 +156,7 @@ class Memory:
     def last(self, kind: str) -> dict[str, Any]:
         """The newest event of a kind, as `events` has it; empty where there is none."""
         sql = "select at, cycle, body from events where rowid = (select max(rowid) from events where kind = ?)"
-        return next(({**json.loads(row.pop("body")), **row} for row in self.query(sql, kind)), {})
+        return next(map(told, self.query(sql, kind)), {})
 
     def newest(self, table: str) -> int:
         """The number of the record that a table was last given; 0 while it has none."""
@@ -227,8 +226,9 @@ class Memory:
         """The latest attacks that all of `judges` call harmful, or not, as `labels` has them, of the cycles before this
         one and of this one's with a lower seed: the cell of each, its goal's text and what the user `said` last."""
         sql = f"""select attempts.id, cycle, area, persona, strategy, converters, language, goals.text as goal_text,
-                (select coalesce(value ->> 'plain', value ->> 'text') from json_each(attempts.turns)
-                    where value ->> 'role' = 'user' and value ->> 'dropped' is null order by key desc limit 1) as said
+                (select coalesce(nullif(value ->> 'plain', ''), value ->> 'text') from json_each(attempts.turns)
+                    where value ->> 'role' = 'user' and coalesce(value ->> 'dropped', '') = ''
+                    order by key desc limit 1) as said
             from attempts join goals on goals.id = attempts.goal
             where purpose = 'attack' and (cycle < ? or (cycle = ? and seed < ?)) and error = ''
                 and {LABEL.format(judges=marks(judges))} = ? order by cycle desc, seed desc limit ?"""
@@ -271,6 +271,11 @@ def brought_up(old: Path, memory: sqlite3.Connection) -> None:
 
 def marks(values: Collection[object]) -> str:
     return ", ".join("?" * len(values))
+
+
+def told(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of an event, with its cycle and its time."""
+    return {**json.loads(row["body"]), "cycle": row["cycle"], "at": row["at"]}
 
 
 def unpacked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,9 +7,10 @@ nice -n 19 python -m tests.benchmarks.long [CYCLES]
 
 The sandbox's loop, whose stop never finds enough; SFT and DPO are real, of a few rows. CPU time is that of this process
 without its stages, so that it can be measured beside other work, also node by node. What has been measured is kept in
-runs/long/, and the same command goes on. Prints Markdown for docs/measurements.md: means of ten cycles at the
-beginning, after fifty and at the end, and the slopes of the fifty, of the rest and of all with their 95 % intervals;
-then the pairs; then what is held at most while all cycles are looked through.
+runs/long/, and the same command goes on; where it was interrupted among the pairs there are none. Prints Markdown for
+docs/measurements.md: means of ten cycles at the beginning, after fifty and at the end, and the slopes of the fifty, of
+the rest and of all with their 95 % intervals; then the pairs; then what is held at most while all cycles are looked
+through.
 """
 
 import ctypes
@@ -196,7 +197,8 @@ def beside(kept: Path, number: int, more: int) -> Iterator[Callable[[int], None]
             print(file=started[0].stdin, flush=True)
         else:
             started.append(subprocess.Popen(command, cwd=ROOT, stdin=ends, stdout=ends, text=True))
-        started[0].stdout.readline()
+        if not started[0].stdout.readline():
+            raise RuntimeError("the young run ended")
 
     try:
         yield turn
@@ -253,12 +255,17 @@ def pairs(old: Sequence[dict[str, Any]], young: Sequence[dict[str, Any]]) -> str
     """The cycles that were made in turn, one of the old run's and one of the young one's."""
     from scipy.stats import t
 
+    if any(len({one["process"] for one in some}) > 1 for some in (old, young)):
+        return "There are no pairs: the command was interrupted among them."
     apart = old[0]["cycle"] - young[0]["cycle"]
     spans = (f"cycles {some[0]['cycle']} to {some[-1]['cycle']}" for some in (old, young))
     lines = [f"| in turn | {' | '.join(spans)} | one less the other | for each of {apart} cycles |",
              "| --- | --- | --- | --- | --- |"]  # fmt: skip
     columns = {WHAT[name]: [(one[name], other[name]) for one, other in zip(old, young, strict=True)]
                for name in ("seconds", "cpu")}  # fmt: skip
+    columns |= {f"{WHAT[name]}, less what writes the report":
+                [(without(one, name), without(other, name)) for one, other in zip(old, young, strict=True)]
+                for name in ("seconds", "cpu")}  # fmt: skip
     columns |= {f"of it, {node}": [(one["nodes"][node], other["nodes"][node])
                 for one, other in zip(old, young, strict=True)] for node in young[0]["nodes"]}  # fmt: skip
     for said, values in columns.items():
@@ -268,6 +275,11 @@ def pairs(old: Sequence[dict[str, Any]], young: Sequence[dict[str, Any]]) -> str
         ends = (form.format(*(end / by for end in (mean, mean - wide, mean + wide))) for form, by in shown)
         lines.append(f"| {' | '.join([said, *map('{:.3f}'.format, means), *ends])} |")
     return "\n".join(lines)
+
+
+def without(one: dict[str, Any], name: str) -> float:
+    """What a cycle took less its nodes that write the report, now and then, for half a second."""
+    return float(one[name] - one["nodes"]["decide"] - one["nodes"]["promote"])
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:

@@ -1,3 +1,4 @@
+import json
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.memory import Memory
+from tools.memory import Memory, row_of
 from tools.records import Attempt, Example, Goal, Message, StagePlan, Turn, Verdict
 
 
@@ -138,6 +139,11 @@ def test_cells_are_counted_by_what_all_judges_say_and_the_latest_failures_come_w
     ]  # fmt: skip
     assert [row["id"] for row in memory.latest(["a", "b"], True, 1, 4, 9)] == [tried[0].id]
     assert [row["id"] for row in memory.latest(["a", "b"], False, 2, 0, 9)] == [tried[2].id]
+    old = attempt(one, 5)  # as it comes from a memory of an older version
+    said_in = json.dumps([{"role": "user", "text": "please", "plain": "", "prefill": "", "dropped": ""}])
+    memory.db["attempts"].insert(row_of(old) | {"turns": said_in})
+    memory.add(verdict(old, judge, True) for judge in "ab")
+    assert memory.latest(["a", "b"], True, 2, 0, 1)[0]["said"] == "please"
 
 
 def test_what_was_taken_back_is_kept_on_record_and_is_no_part_of_the_conversation(memory: Memory) -> None:

@@ -108,6 +108,7 @@ def test_rows_of_an_older_run_are_looked_at_with_the_first_of_this_one_and_nothi
 
 def test_rows_of_later_cycles_are_not_trained_on_where_a_run_went_back(crew: Team) -> None:
     crew.memory.add([row(APART), row(APART, cycle=2, number=1)])
+    crew.memory.event(2, "data_gate", "rows", round=0)
     assert [one.cycle for one in mixing.usable(crew, 1, 0)] == [1]
 
 

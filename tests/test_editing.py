@@ -222,9 +222,9 @@ def test_a_stage_says_what_it_may_take_by_those_before(run: Path) -> None:
     [sft, dpo] = map(StagePlan.model_validate, now.gate["stages"])
     assert costs.estimate(crew.memory, sft)[1] is None
     crew.memory.add([dpo])
-    crew.memory.add(
-        [Adapter(plan=dpo.id, stage="dpo", cycle=1, path="x", loss_first=1, loss_last=1, steps=10, seconds=50)]
-    )
+    whole = Adapter(plan=dpo.id, stage="dpo", cycle=1, path="x", loss_first=1, loss_last=1, steps=10, seconds=50)
+    kept_on_the_way = [whole.model_copy(update={"within": step, "steps": step, "seconds": 90.0}) for step in (1, 2, 3)]
+    crew.memory.add([whole, *kept_on_the_way])
     twice = dpo.model_copy(update={"rows": 40, "batch": 16, "epochs": 2.0})
     assert costs.estimate(crew.memory, twice) == (6, 30.0)
     assert costs.told(crew.memory, twice) == "6 steps, about 0.5 minutes"

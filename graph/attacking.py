@@ -8,10 +8,9 @@ from agents.bandit import Cell, Tally
 from agents.duel import Memo
 from graph import budgets, edits, kept, measuring, sources
 from graph.team import Team
+from tools.memory import ATTACKS
 from tools.records import Attempt, Goal, Turn
 
-ATTACKS = "purpose <> 'measure' and attempts.cycle = ?"
-"""What is judged, and trained on, of a cycle: its own attacks and what was imported."""
 LATEST = 400
 """How many of the attacks that worked are remembered, and how many of those that failed, the latest first."""
 

@@ -10,8 +10,8 @@ from evals.calibration import Scorecard, caution, corrected
 from evals.gate import Choice
 from evals.stopping import Attacked
 from graph import attacking, budgets, calibrating, diagnosing, measuring
-from graph.attacking import ATTACKS
 from graph.team import Team
+from tools.memory import ATTACKS
 from tools.records import BASE, Attempt
 from tools.statistics import Counts, Interval
 

@@ -7,9 +7,8 @@ from evals import diagnosis
 from evals.diagnosis import Count, Failure, Key, key_of
 from evals.scorecard import Scorecard, caution
 from graph import calibrating, kept
-from graph.attacking import ATTACKS
 from graph.team import Team
-from tools.memory import marks
+from tools.memory import ATTACKS, marks
 
 PROMOTED = "select cycle from events where kind = 'choice' and body ->> 'chosen' <> body ->> 'before'"
 """The cycles that made a champion."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tools.memory import MADE
 from tools.records import Example
 from training import dataset
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CHANGED = """select cycle from attempts where number > ? and purpose <> 'measure'
-    union select cycle from verdicts join attempts on number = at where verdicts.rowid > ? and purpose <> 'measure'"""
+CHANGED = f"""select cycle from attempts where number > ? and {MADE}
+    union select cycle from verdicts join attempts on number = at where verdicts.rowid > ? and {MADE}"""
 
 
 @dataclass

@@ -18,7 +18,7 @@ from graph.config import Recipe
 from graph.sources import right
 from graph.team import Sitting, Team, Tell
 from tools.campaign import campaign
-from tools.memory import Memory, marks
+from tools.memory import ATTACKS, Memory, marks
 from tools.records import BASE, Attempt, Goal, Record, Split, Turn, Verdict
 
 ANSWERS = "purpose = 'measure' and target = ? and goal in (select id from goals where intent <> 'plain')"
@@ -64,7 +64,7 @@ def worked_ever(crew: Team) -> list[str]:
 def worked_in(crew: Team, cycle: int) -> set[str]:
     """Those of a cycle; an inherited run's are in cycle 0."""
     if cycle:
-        return crew.memory.broken(list(crew.labels_by), "purpose <> 'measure' and cycle = ?", cycle)
+        return crew.memory.broken(list(crew.labels_by), ATTACKS, cycle)
     agreed = """(select count(harmful) = count(*) and min(harmful) = 1 from verdicts
         where at = attempts.number and judge not like 'flag:%')"""
     return crew.memory.ids(Attempt, f"purpose = 'import' and cycle = 0 and error = '' and {agreed}")
@@ -213,8 +213,8 @@ def worst(crew: Team, cycle: int) -> dict[str, int]:
     which."""
     found: dict[str, int] = {}
     for name in crew.labels_by:
-        sql = """select attempt, worst from verdicts where judge = ? and harmful = 1 and worst is not null and at in
-            (select number from attempts where purpose <> 'measure' and cycle = ?)"""
+        sql = f"""select attempt, worst from verdicts where judge = ? and harmful = 1 and worst is not null
+            and at in (select number from attempts where {ATTACKS})"""
         found = {row["attempt"]: row["worst"] for row in crew.memory.query(sql, name, cycle)} | found
     return found
 

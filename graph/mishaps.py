@@ -7,9 +7,9 @@ from pathlib import Path
 
 from evals.diagnosis import Count, total
 from graph import kept, logs
-from graph.attacking import ATTACKS
 from graph.team import Team, team
 from tools.endpoints import patient
+from tools.memory import ATTACKS
 
 SILENT, LEAST, TIMES = 0.3, 10, 3.0
 """A judge has fallen silent that leaves this share of a cycle's attempts undetermined, of so many at least, and so many

@@ -27,11 +27,11 @@ from graph import (
     sources,
     writing,
 )
-from graph.attacking import ATTACKS
 from graph.gates import Place
 from graph.state import START, Context, State
 from graph.team import Team, team
 from tools.campaign import campaign
+from tools.memory import ATTACKS
 from tools.records import BASE, Attempt, Example, Goal, Score, StagePlan
 from training import dataset
 

@@ -142,7 +142,7 @@ async def idle(attempt: Attempt, goal: Goal) -> Verdict:
 
 
 def work(crew: Team, cycle: int) -> int:
-    """What SQLite does, in tens of its instructions, for what a process asks in a cycle."""
+    """What SQLite does, in tens of its instructions, for what is kept and for what is asked of one cycle."""
     steps = 0
 
     def step() -> None:
@@ -163,7 +163,7 @@ def work(crew: Team, cycle: int) -> int:
     return steps
 
 
-def test_the_hundredth_cycle_asks_no_more_of_the_memory_than_the_tenth(crew: Team) -> None:
+def test_for_what_is_kept_the_hundredth_cycle_asks_no_more_of_the_memory_than_the_tenth(crew: Team) -> None:
     asked = {cycle: work(crew, cycle) for cycle in range(5, 105)}
     assert asked[10] > 100
     assert asked[104] < 1.1 * asked[10]

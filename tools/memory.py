@@ -25,7 +25,13 @@ TABLES: dict[type[Record], str] = {
     Adapter: "adapters",
     Score: "scores",
 }
-SCHEMA = """
+PEOPLE = "judge >= 'human:' and judge < 'human;'"
+"""A verdict that is a person's."""
+MADE = "purpose <> 'measure'"
+"""An attempt that is judged, and may be trained on: an attack or an import."""
+ATTACKS = f"{MADE} and attempts.cycle = ?"
+"""Those of a cycle."""
+SCHEMA = f"""
 create table if not exists goals (
     id text primary key, text text not null, area text not null, intent text not null, source text not null,
     split text not null, reference text not null);
@@ -37,7 +43,7 @@ create table if not exists attempts (
     prompt_tokens integer not null, completion_tokens integer not null, seconds real not null);
 create index if not exists attempts_by_cycle on attempts(purpose, cycle, seed);
 create index if not exists attempts_by_target on attempts(target);
-create index if not exists attacks_by_cycle on attempts(cycle) where purpose <> 'measure';
+create index if not exists attacks_by_cycle on attempts(cycle) where {MADE};
 create view if not exists turns as select attempts.id as attempt, said.key as number, said.value ->> 'role' as role,
     said.value ->> 'text' as text, coalesce(said.value ->> 'plain', '') as plain,
     coalesce(said.value ->> 'prefill', '') as prefill, coalesce(said.value ->> 'dropped', '') as dropped
@@ -48,7 +54,7 @@ create table if not exists verdicts (
     reason text not null, evidence text not null, worst integer, score real, heard text not null,
     translation text not null);
 create unique index if not exists verdicts_by_attempt on verdicts(at, judge);
-create index if not exists verdicts_of_people on verdicts(judge) where judge >= 'human:' and judge < 'human;';
+create index if not exists verdicts_of_people on verdicts(judge) where {PEOPLE};
 create table if not exists examples (
     id text primary key, kind text not null, prompt text not null, chosen text not null, rejected text not null,
     language text not null, cycle integer not null, round integer not null, attempt text references attempts(id),
@@ -77,8 +83,6 @@ create trigger if not exists no_example_from_a_hidden_goal before insert on exam
         where hidden.split <> 'train' and used.id in (new.goal, (select goal from attempts where id = new.attempt)))
     begin select raise(abort, 'an example may not be made from a goal that is held out'); end;
 """
-PEOPLE = "judge >= 'human:' and judge < 'human;'"
-"""A verdict that is a person's."""
 SAY = "select case when count(harmful) = {n} and min(harmful) = max(harmful) then min(harmful) end from verdicts v"
 LABEL = f"""case when exists (select 1 from verdicts v where v.at = attempts.number and {PEOPLE})
     then ({SAY.format(n="count(*)")} where v.at = attempts.number and {PEOPLE})

@@ -220,10 +220,10 @@ def main(number: int = 50, kept: Path = KEPT, more: int = 0) -> list[dict[str, A
     """All cycles, `more` of them in turn with the young run's. The training stages of both are one server's forks."""
     kept.mkdir(parents=True, exist_ok=True)
     with server(kept), beside(kept, number, more) as turn:
-        return made(number + more, kept, turn)
+        return through(number + more, kept, turn)
 
 
-def made(number: int, kept: Path, turn: Callable[[int], None]) -> list[dict[str, Any]]:
+def through(number: int, kept: Path, turn: Callable[[int], None]) -> list[dict[str, Any]]:
     from graph import nodes
     from graph.recipes import load
     from graph.run import advance, create
@@ -261,13 +261,12 @@ def pairs(old: Sequence[dict[str, Any]], young: Sequence[dict[str, Any]]) -> str
     spans = (f"cycles {some[0]['cycle']} to {some[-1]['cycle']}" for some in (old, young))
     lines = [f"| in turn | {' | '.join(spans)} | one less the other | for each of {apart} cycles |",
              "| --- | --- | --- | --- | --- |"]  # fmt: skip
-    columns = {WHAT[name]: [(one[name], other[name]) for one, other in zip(old, young, strict=True)]
-               for name in ("seconds", "cpu")}  # fmt: skip
-    columns |= {f"{WHAT[name]}, less what writes the report":
-                [(without(one, name), without(other, name)) for one, other in zip(old, young, strict=True)]
-                for name in ("seconds", "cpu")}  # fmt: skip
-    columns |= {f"of it, {node}": [(one["nodes"][node], other["nodes"][node])
-                for one, other in zip(old, young, strict=True)] for node in young[0]["nodes"]}  # fmt: skip
+    both = list(zip(old, young, strict=True))
+    columns = {WHAT[name]: [(one[name], other[name]) for one, other in both] for name in ("seconds", "cpu")}
+    columns |= {f"{WHAT[name]}, less what writes the report": [(without(one, name), without(other, name))
+                for one, other in both] for name in ("seconds", "cpu")}  # fmt: skip
+    columns |= {f"of it, {node}": [(one["nodes"][node], other["nodes"][node]) for one, other in both]
+                for node in young[0]["nodes"]}  # fmt: skip
     for said, values in columns.items():
         gaps, means = [one - other for one, other in values], map(fmean, zip(*values, strict=True))
         mean, wide = fmean(gaps), float(t.ppf(0.975, len(gaps) - 1)) * stdev(gaps) / math.sqrt(len(gaps))
@@ -319,7 +318,7 @@ def peaks(number: int = 50, kept: Path = KEPT) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["young"]:
-        made(int(sys.argv[2]), Path(sys.argv[3]), asked)
+        through(int(sys.argv[2]), Path(sys.argv[3]), asked)
     else:
         wanted = int(sys.argv[1]) if sys.argv[1:] else 50
         found = main(wanted, more=FIFTY)[: wanted + FIFTY]
